@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# test.sh: what `make test` runs once everything it needs is installed. Goes on
+# after a failed step, so that one run tells all; fails if any step failed.
+#
+# CI (set): Cargo.lock must be up to date.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
+cd "$(dirname "$0")/.."
+
+locked=()
+[ -z "${CI:-}" ] || locked=(--locked)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=() left_out=()
+
+# step NAME COMMAND…: runs it, keeps its output, remembers how it ended.
+step() {
+	local name=$1 begin=$SECONDS
+	shift
+	printf '\n== %s: %s\n' "$name" "$*"
+	if "$@" 2>&1 | tee -a "$work/log"; then
+		printf '== %s: ok (%d s)\n' "$name" $((SECONDS - begin))
+	else
+		printf '== %s: FAILED (%d s)\n' "$name" $((SECONDS - begin))
+		failed+=("$name")
+		return 1
+	fi
+}
+
+# component NAME: is this optional part of the toolchain installed?
+component() {
+	cargo "$1" --version >/dev/null 2>&1 && return
+	printf '\n== %s: not installed for this toolchain, left out\n' "$1"
+	left_out+=("$1")
+	return 1
+}
+
+# total WORD: sum over the test runners' closing lines, as in "12 passed; 0 failed".
+total() {
+	sed -n "s/^test result:.* \([0-9]*\) $1.*/\1/p" "$work/log" | awk '{n += $1} END {print n + 0}'
+}
+
+finish() {
+	local passed failures
+	passed=$(total passed)
+	failures=$(total failed)
+	[ "$passed" -gt 0 ] || failed+=("no test ran")
+	printf '\n'
+	[ ${#left_out[@]} -eq 0 ] || printf 'left out (not installed): %s\n' "${left_out[*]}"
+	if [ ${#failed[@]} -eq 0 ]; then
+		printf 'make test: every step passed in %d s\n' "$SECONDS"
+	else
+		printf 'make test: FAILED in %d s:' "$SECONDS"
+		printf ' [%s]' "${failed[@]}"
+		printf '\n'
+	fi
+	printf '%d passed, %d failed\n' "$passed" "$failures"
+	[ ${#failed[@]} -eq 0 ]
+	exit
+}
+
+export RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings"
+runner=()
+is_root || runner=(--config "target.'cfg(all())'.runner='$PWD/scripts/as-root.sh'")
+
+if component fmt; then
+	step format cargo fmt --all --check || true
+fi
+step build cargo test "${locked[@]}" --workspace --no-run || finish
+if component clippy; then
+	step clippy cargo clippy "${locked[@]}" --workspace --all-targets -- -D warnings || true
+fi
+step documentation cargo doc "${locked[@]}" --workspace --no-deps || true
+step tests cargo test "${locked[@]}" --workspace --no-fail-fast || true
+
+as_root scripts/leftovers.sh snapshot >"$work/before"
+step "root tests" cargo test "${locked[@]}" "${runner[@]}" --workspace --lib --bins --tests \
+	--no-fail-fast -- --ignored --test-threads=1 || true
+step "nothing left behind" as_root scripts/leftovers.sh compare "$work/before" || true
+finish
