@@ -1,0 +1,344 @@
+//! What an operator may decide: interfaces, table sizes, nf_conntrack's
+//! settings. Reading it from text is `config_read`'s.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use crate::error::ParseError;
+use crate::hook::Mode;
+use crate::sysctl::Sysctls;
+
+/// The whole configuration. `Config::default()` is complete but for the
+/// interfaces.
+///
+/// With feature `serde` it reads and writes the shape of
+/// `conntrack.example.yaml`; with `yaml` use [`Config::from_yaml`], whose errors
+/// say where in the file they are.
+#[derive(Clone, Eq, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Config {
+    /// Where packets are seen: `interfaces` and `mode`.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub attach: AttachConfig,
+    /// The name under which the tracker is pinned; `default` unless said.
+    pub instance: String,
+    /// Sizes of the flow tables.
+    pub table: TableConfig,
+    /// nf_conntrack's settings.
+    pub conntrack: Sysctls,
+    /// The older ConnTracker's list of forwarding targets.
+    pub ips: Vec<LegacyIp>,
+    /// The older ConnTracker's `--t`: new connections per second and source
+    /// above which the source is banned. It is read here and not enforced yet.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub threshold: Option<u32>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            attach: AttachConfig::default(),
+            instance: "default".to_owned(),
+            table: TableConfig::default(),
+            conntrack: Sysctls::default(),
+            ips: Vec::new(),
+            threshold: None,
+        }
+    }
+}
+
+/// Which interfaces, and how.
+#[derive(Clone, Eq, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct AttachConfig {
+    /// Interface names.
+    pub interfaces: Vec<String>,
+    /// The hook to use on all of them.
+    pub mode: Mode,
+}
+
+/// Sizes of the flow tables. They are fixed when a tracker is created.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct TableConfig {
+    /// IPv4 flows the table is sized for.
+    pub max_flows: u32,
+    /// IPv6 flows the table is sized for; half of `max_flows` unless said.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub max_flows_v6: Option<u32>,
+}
+
+impl TableConfig {
+    /// The largest table: 2^26 flows, 8 GiB and more.
+    pub const MAX_FLOWS: u32 = 1 << 26;
+
+    /// IPv6 flows the table is sized for, at least one.
+    pub fn flows_v6(&self) -> u32 {
+        self.max_flows_v6.unwrap_or((self.max_flows / 2).max(1))
+    }
+}
+
+impl Default for TableConfig {
+    fn default() -> Self {
+        Self {
+            max_flows: 262_144,
+            max_flows_v6: None,
+        }
+    }
+}
+
+/// An entry of the older ConnTracker's `ips:` list.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct LegacyIp {
+    /// The destination address.
+    pub ip: IpAddr,
+    /// The destination TCP port; any if not said.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub port: Option<u16>,
+    /// The Ethernet address to forward to.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub mac: Option<MacAddr>,
+}
+
+/// An Ethernet address: `aa:bb:cc:dd:ee:ff`.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl FromStr for MacAddr {
+    type Err = ParseError;
+
+    /// Takes six pairs of hexadecimal digits between colons.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let wrong = || ParseError::new("MAC address", text, "six pairs such as aa:bb:cc:dd:ee:ff");
+        let mut parts = text.split(':');
+        let mut bytes = [0; 6];
+        for byte in &mut bytes {
+            let part = parts.next().ok_or_else(wrong)?;
+            if part.len() != 2 || !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(wrong());
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
+        }
+        match parts.next() {
+            None => Ok(Self(bytes)),
+            Some(_) => Err(wrong()),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for MacAddr {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        crate::text::serialize(self, serializer)
+    }
+}
+
+/// A configuration that cannot be used. `Display` gives all that is known:
+/// `line 12, column 27: conntrack.nf_conntrack_tcp_loose: expected 0 or 1, found "maybe"`.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct ConfigError {
+    pub(crate) position: Option<(usize, usize)>,
+    pub(crate) key: String,
+    pub(crate) message: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            position: None,
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+
+    /// The line, from 1, if the configuration came from a text.
+    pub fn line(&self) -> Option<usize> {
+        self.position.map(|(line, _)| line)
+    }
+
+    /// The column, from 1, if the configuration came from a text.
+    pub fn column(&self) -> Option<usize> {
+        self.position.map(|(_, column)| column)
+    }
+
+    /// The full path of the key, such as `ips[0].mac`; empty if the text as a
+    /// whole is wrong.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What is wrong with it.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((line, column)) = self.position {
+            write!(f, "line {line}, column {column}: ")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Checks what the types cannot: names, ranges, duplicates. Configurations
+    /// from [`Config::from_yaml`] have passed it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its key.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut seen = BTreeSet::new();
+        for (index, name) in self.attach.interfaces.iter().enumerate() {
+            let key = || format!("interfaces[{index}]");
+            check_interface(name).map_err(|message| ConfigError::new(key(), message))?;
+            if !seen.insert(name) {
+                return Err(ConfigError::new(key(), format!("{name:?} is listed twice")));
+            }
+        }
+        check_instance(&self.instance).map_err(|message| ConfigError::new("instance", message))?;
+        let sizes = [
+            ("table.max_flows", Some(self.table.max_flows)),
+            ("table.max_flows_v6", self.table.max_flows_v6),
+        ];
+        for (key, size) in sizes {
+            if let Some(size) = size {
+                check_range(u64::from(size), 1, u64::from(TableConfig::MAX_FLOWS))
+                    .map_err(|message| ConfigError::new(key, message))?;
+            }
+        }
+        for (name, value) in self.conntrack.iter() {
+            let key = || format!("conntrack.{name}");
+            let max = Sysctls::max(name).unwrap_or(u32::MAX);
+            check_range(u64::from(value), 0, u64::from(max))
+                .map_err(|message| ConfigError::new(key(), message))?;
+        }
+        if self.threshold == Some(0) {
+            return Err(ConfigError::new("threshold", THRESHOLD_ZERO));
+        }
+        Ok(())
+    }
+}
+
+pub(crate) const THRESHOLD_ZERO: &str =
+    "expected a number from 1 to 4294967295, found 0; leave it out to ban nobody";
+
+/// A number within a range, both ends included.
+pub(crate) fn check_range(value: u64, low: u64, high: u64) -> Result<(), String> {
+    if (low..=high).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!(
+            "expected a number from {low} to {high}, found {value}"
+        ))
+    }
+}
+
+/// What the kernel takes for an interface name (`dev_valid_name`).
+pub(crate) fn check_interface(name: &str) -> Result<(), String> {
+    let bad = |byte: u8| byte == b'/' || byte == b':' || byte == 0 || byte.is_ascii_whitespace();
+    let fits = (1..=15).contains(&name.len());
+    if fits && name != "." && name != ".." && !name.bytes().any(bad) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(64).collect();
+    Err(format!(
+        "{shown:?} is no interface name: expected 1 to 15 bytes without spaces, `/` and `:`"
+    ))
+}
+
+/// A name that is safe as a directory.
+pub(crate) fn check_instance(name: &str) -> Result<(), String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let fits = (1..=64).contains(&name.len());
+    if fits && !name.starts_with('.') && name.bytes().all(good) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(64).collect();
+    Err(format!(
+        "{shown:?} is no instance name: expected 1 to 64 letters, digits, `-`, `_` and `.`, \
+         not beginning with `.`"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_is_valid() {
+        assert_eq!(Config::default().validate(), Ok(()));
+        assert_eq!(TableConfig::default().flows_v6(), 131_072);
+    }
+
+    #[test]
+    fn what_code_can_get_wrong() {
+        let broken: [(&str, fn(&mut Config)); 9] = [
+            ("interfaces[0]", |c| {
+                c.attach.interfaces = vec![String::new()]
+            }),
+            ("interfaces[1]", |c| {
+                c.attach.interfaces = vec!["a".into(), "a".into()]
+            }),
+            ("instance", |c| c.instance = "../x".into()),
+            ("instance", |c| c.instance = ".".into()),
+            ("table.max_flows", |c| c.table.max_flows = 0),
+            ("table.max_flows", |c| c.table.max_flows = u32::MAX),
+            ("table.max_flows_v6", |c| c.table.max_flows_v6 = Some(0)),
+            ("conntrack.nf_conntrack_udp_timeout", |c| {
+                c.conntrack.udp_timeout = u32::MAX;
+            }),
+            ("threshold", |c| c.threshold = Some(0)),
+        ];
+        for (key, edit) in broken {
+            let mut config = Config::default();
+            edit(&mut config);
+            let error = config.validate().unwrap_err();
+            assert_eq!(error.key(), key, "{error}");
+            assert_eq!(error.line(), None);
+        }
+    }
+
+    #[test]
+    fn interface_names() {
+        for good in ["lo", "eth0.100", "veth-a@b", "ünïcöde"] {
+            assert_eq!(check_interface(good), Ok(()), "{good}");
+        }
+        for bad in ["", "..", "a/b", "a:b", "a b", "a\0", "sixteen-bytes-xx"] {
+            assert!(check_interface(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn mac_addresses() {
+        let mac: MacAddr = "AA:bb:0c:dd:ee:ff".parse().unwrap();
+        assert_eq!(mac.to_string(), "aa:bb:0c:dd:ee:ff");
+        for bad in [
+            "",
+            "aa:bb:cc:dd:ee",
+            "aa:bb:cc:dd:ee:ff:00",
+            "aa:bb:cc:dd:ee:fg",
+            "aa-bb-cc-dd-ee-ff",
+            "+a:bb:cc:dd:ee:ff",
+        ] {
+            assert!(bad.parse::<MacAddr>().is_err(), "{bad:?}");
+        }
+    }
+}

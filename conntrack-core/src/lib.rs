@@ -1,0 +1,74 @@
+//! The pure part of `conntrack`: what a flow is, what it is called, how it is
+//! written down, and nf_conntrack's rules as tables.
+//!
+//! Nothing here reads a file, a clock or a map, starts a thread or prints. The
+//! packet path in eBPF, the library and the command line all share these types;
+//! [`tcp::transition`] and [`Sysctls`] are the reference that the packet path is
+//! tested against.
+//!
+//! Features: `serde` (the JSON shapes of flows, statistics and status), `yaml`
+//! ([`Config::from_yaml`]); both are on by default.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod error;
+mod flow;
+#[cfg(feature = "serde")]
+mod flow_json;
+pub mod format;
+mod hook;
+pub mod icmp;
+mod key;
+mod protocol;
+#[cfg(feature = "serde")]
+mod read;
+pub mod sctp;
+mod select;
+pub mod stats;
+pub mod status;
+mod sysctl;
+pub mod tcp;
+#[cfg(feature = "serde")]
+mod text;
+mod time;
+mod timeout;
+mod tuple;
+#[cfg(feature = "yaml")]
+mod yaml;
+
+pub use config::AttachConfig;
+pub use config::Config;
+pub use config::ConfigError;
+pub use config::LegacyIp;
+pub use config::MacAddr;
+pub use config::TableConfig;
+pub use error::ParseError;
+pub use flow::Direction;
+pub use flow::Flow;
+pub use flow::FlowState;
+pub use flow::Side;
+pub use flow::TcpLast;
+pub use hook::Hook;
+pub use hook::Hooks;
+pub use hook::Mode;
+pub use key::Endpoint;
+pub use key::FlowKey;
+pub use protocol::Family;
+pub use protocol::Protocol;
+pub use sctp::SctpState;
+pub use select::FlowFilter;
+pub use select::PortRange;
+pub use select::StateName;
+pub use stats::Counters;
+pub use stats::Stats;
+pub use status::Status;
+pub use sysctl::SysctlError;
+pub use sysctl::Sysctls;
+pub use tcp::Segment;
+pub use tcp::TcpState;
+pub use time::MonoTime;
+pub use time::Timestamp;
+pub use timeout::Timeout;
+pub use tuple::L4;
+pub use tuple::Tuple;

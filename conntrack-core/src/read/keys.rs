@@ -1,0 +1,256 @@
+//! The keys of the configuration.
+
+use std::net::IpAddr;
+
+use serde::de::MapAccess;
+use serde::de::SeqAccess;
+
+use super::At;
+use super::list::Item;
+use super::list::List;
+use super::scalar::Fault;
+use super::scalar::Scalar;
+use super::scalar::Value;
+use super::section::Fields;
+use super::section::Section;
+use crate::config::Config;
+use crate::config::LegacyIp;
+use crate::config::MacAddr;
+use crate::config::TableConfig;
+use crate::config::check_instance;
+use crate::config::check_interface;
+use crate::sysctl::Sysctls;
+
+/// The key among those known.
+fn one_of(keys: &[&'static str], name: &str) -> Option<&'static str> {
+    keys.iter().find(|key| **key == name).copied()
+}
+
+/// A number of 32 bits, or nothing.
+fn optional_u32(scalar: Scalar, low: u32, high: u32) -> Result<Option<u32>, Fault> {
+    match scalar {
+        Scalar::Null => Ok(None),
+        other => {
+            let number = other.number(u64::from(low), u64::from(high))?;
+            Ok(u32::try_from(number).ok())
+        }
+    }
+}
+
+/// The whole file.
+#[derive(Default)]
+pub(super) struct Root {
+    config: Config,
+}
+
+impl Section for Root {
+    type Output = Config;
+
+    fn key(name: &str) -> Option<&'static str> {
+        const KEYS: [&str; 7] = [
+            "interfaces",
+            "mode",
+            "instance",
+            "table",
+            "conntrack",
+            "ips",
+            "threshold",
+        ];
+        one_of(&KEYS, name)
+    }
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &'static str,
+        at: At<'_>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let config = &mut self.config;
+        match key {
+            "interfaces" => {
+                let item = InterfaceItem;
+                config.attach.interfaces = map.next_value_seed(List { at, item })?;
+            }
+            "mode" => {
+                let check = |scalar: Scalar| scalar.parse("a mode");
+                config.attach.mode = map.next_value_seed(Value { at, check })?;
+            }
+            "instance" => {
+                let check = |scalar: Scalar| {
+                    let name = scalar.text("an instance name")?;
+                    check_instance(&name)?;
+                    Ok(name)
+                };
+                config.instance = map.next_value_seed(Value { at, check })?;
+            }
+            "table" => {
+                let section = Table(config.table);
+                config.table = map.next_value_seed(Fields { at, section })?;
+            }
+            "conntrack" => {
+                let section = Conntrack(config.conntrack);
+                config.conntrack = map.next_value_seed(Fields { at, section })?;
+            }
+            "ips" => {
+                let item = LegacyItem;
+                config.ips = map.next_value_seed(List { at, item })?;
+            }
+            _ => {
+                let check = |scalar: Scalar| optional_u32(scalar, 1, u32::MAX);
+                config.threshold = map.next_value_seed(Value { at, check })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Config, Fault> {
+        Ok(self.config)
+    }
+}
+
+/// An entry of `interfaces:`.
+struct InterfaceItem;
+
+impl Item for InterfaceItem {
+    type Output = String;
+
+    fn next<'de, A: SeqAccess<'de>>(
+        &self,
+        at: At<'_>,
+        items: &mut A,
+    ) -> Result<Option<String>, A::Error> {
+        let check = |scalar: Scalar| {
+            let name = scalar.text("an interface name")?;
+            check_interface(&name)?;
+            Ok(name)
+        };
+        items.next_element_seed(Value { at, check })
+    }
+}
+
+/// `table:`.
+struct Table(TableConfig);
+
+impl Section for Table {
+    type Output = TableConfig;
+
+    fn key(name: &str) -> Option<&'static str> {
+        one_of(&["max_flows", "max_flows_v6"], name)
+    }
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &'static str,
+        at: At<'_>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let check = |scalar: Scalar| optional_u32(scalar, 1, TableConfig::MAX_FLOWS);
+        let value = map.next_value_seed(Value { at, check })?;
+        match key {
+            "max_flows" => self.0.max_flows = value.unwrap_or(self.0.max_flows),
+            _ => self.0.max_flows_v6 = value,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<TableConfig, Fault> {
+        Ok(self.0)
+    }
+}
+
+/// `conntrack:`.
+struct Conntrack(Sysctls);
+
+impl Section for Conntrack {
+    type Output = Sysctls;
+
+    fn key(name: &str) -> Option<&'static str> {
+        Sysctls::full_name(name)
+    }
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &'static str,
+        at: At<'_>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let check = |scalar: Scalar| {
+            let max = Sysctls::max(key).map_err(|error| error.to_string())?;
+            let value = match max {
+                1 => scalar.switch()?,
+                _ => scalar.number(0, u64::from(max))?,
+            };
+            let set = self.0.set(key, value);
+            set.map_err(|error| error.to_string().into())
+        };
+        map.next_value_seed(Value { at, check })
+    }
+
+    fn finish(self) -> Result<Sysctls, Fault> {
+        Ok(self.0)
+    }
+}
+
+/// An entry of `ips:`.
+struct LegacyItem;
+
+impl Item for LegacyItem {
+    type Output = LegacyIp;
+
+    fn next<'de, A: SeqAccess<'de>>(
+        &self,
+        at: At<'_>,
+        items: &mut A,
+    ) -> Result<Option<LegacyIp>, A::Error> {
+        let section = LegacyEntry::default();
+        items.next_element_seed(Fields { at, section })
+    }
+}
+
+/// What is known of an entry of `ips:` so far.
+#[derive(Default)]
+struct LegacyEntry {
+    ip: Option<IpAddr>,
+    port: Option<u16>,
+    mac: Option<MacAddr>,
+}
+
+impl Section for LegacyEntry {
+    type Output = LegacyIp;
+
+    fn key(name: &str) -> Option<&'static str> {
+        one_of(&["ip", "port", "mac"], name)
+    }
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &'static str,
+        at: At<'_>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        match key {
+            "ip" => {
+                let check = |scalar: Scalar| scalar.parse("an IP address");
+                self.ip = Some(map.next_value_seed(Value { at, check })?);
+            }
+            "port" => {
+                let check = |scalar: Scalar| Ok(u16::try_from(scalar.number(1, 65_535)?).ok());
+                self.port = map.next_value_seed(Value { at, check })?;
+            }
+            _ => {
+                let check = |scalar: Scalar| scalar.parse("a MAC address");
+                self.mac = Some(map.next_value_seed(Value { at, check })?);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<LegacyIp, Fault> {
+        let Self { ip, port, mac } = self;
+        let ip = ip.ok_or_else(|| Fault {
+            key: Some("ip".to_owned()),
+            message: "the key is missing".to_owned(),
+        })?;
+        Ok(LegacyIp { ip, port, mac })
+    }
+}
