@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The three entries. XDP, or TC where XDP cannot be had, sees what comes in;
+ * TC sees what goes out. They turn a context into a frame and a verdict into
+ * a return code; everything between is pipeline.h.
+ *
+ * Passing in TC is TC_ACT_UNSPEC, which in tcx is TCX_NEXT: the programs after
+ * ours have their say.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+
+#include "types.h"
+#include "config.h"
+#include "maps.h"
+#include "time.h"
+#include "fragment.h"
+#include "pipeline.h"
+
+#define CT_PULL 512 /* bytes of headers asked for when a packet's are not in one piece */
+
+/* SYN, FIN and RST delimit durations; they are stamped precisely. */
+static __always_inline void ct_stamp(struct ct_pkt *pkt)
+{
+	if (pkt->proto == IPPROTO_TCP && (pkt->tcp_flags & (CT_TCP_SYN | CT_TCP_FIN | CT_TCP_RST)))
+		pkt->now = ct_now();
+}
+
+SEC("xdp.frags")
+int ct_xdp(struct xdp_md *ctx)
+{
+	struct ct_work w = {.pkt = {.segs = 1, .ifindex = ctx->ingress_ifindex}};
+	struct ct_iface *iface = ct_iface_of(ctx->ingress_ifindex);
+	struct ct_mem m = {
+		.data = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+		.ctx = ctx,
+		.xdp = 1,
+	};
+	struct ct_frame f = {};
+	struct ct_cpu *cpu = ct_this_cpu();
+	enum ct_pass pass;
+
+	if (!cpu)
+		return XDP_PASS;
+	if (cfg_replay)
+		f.wire_len = ct_replay.wire_len;
+	else if (cfg_xdp_frags)
+		f.wire_len = bpf_xdp_get_buff_len(ctx);
+	else
+		f.wire_len = ctx->data_end - ctx->data;
+	w.pkt.now = ct_now_coarse();
+	pass = ct_parse(&m, &f, &w.pkt, iface && (iface->flags & CT_IF_RAW_IP));
+	ct_stamp(&w.pkt);
+	ct_track(&w, cpu, pass, iface);
+	return XDP_PASS;
+}
+
+/*
+ * Headers of a TC packet are mostly in one piece. Where they are not, they are
+ * pulled together once and parsed again; pulling always would copy the clones
+ * that TCP sends.
+ */
+static __always_inline enum ct_pass ct_parse_skb(struct __sk_buff *skb, struct ct_work *w,
+						 int raw_ip)
+{
+	enum ct_pass pass = CT_PASS_TRUNCATED;
+	__u32 segs = skb->gso_segs ? skb->gso_segs : 1;
+	__u64 now = ct_now_coarse();
+
+	for (int i = 0; i < 2; i++) {
+		struct ct_mem m = {
+			.data = (void *)(long)skb->data,
+			.end = (void *)(long)skb->data_end,
+			.ctx = skb,
+			.xdp = 0,
+		};
+		struct ct_frame f = {.wire_len = skb->len};
+
+		w->pkt = (struct ct_pkt){.now = now, .segs = segs, .ifindex = skb->ifindex};
+		pass = ct_parse(&m, &f, &w->pkt, raw_ip);
+		if (pass != CT_PASS_TRUNCATED || skb->data_end - skb->data >= skb->len)
+			break;
+		if (bpf_skb_pull_data(skb, skb->len < CT_PULL ? skb->len : CT_PULL))
+			break;
+	}
+	return pass;
+}
+
+static __always_inline int ct_tc(struct __sk_buff *skb, struct ct_work *w,
+				 const struct ct_iface *iface)
+{
+	struct ct_cpu *cpu = ct_this_cpu();
+	enum ct_pass pass;
+
+	if (!cpu)
+		return TC_ACT_UNSPEC;
+	pass = ct_parse_skb(skb, w, iface && (iface->flags & CT_IF_RAW_IP));
+	ct_stamp(&w->pkt);
+	ct_track(w, cpu, pass, iface);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int ct_tc_ingress(struct __sk_buff *skb)
+{
+	struct ct_work w = {};
+
+	return ct_tc(skb, &w, ct_iface_of(skb->ifindex));
+}
+
+/*
+ * A packet that came in on an interface of ours, or on a device stacked upon
+ * one, has been counted there. One of this host's own has ingress_ifindex 0.
+ */
+SEC("tc")
+int ct_tc_egress(struct __sk_buff *skb)
+{
+	struct ct_work w = {};
+
+	if (skb->ingress_ifindex && ct_iface_of(skb->ingress_ifindex)) {
+		struct ct_cpu *cpu = ct_this_cpu();
+
+		if (cpu)
+			ct_count_pass(cpu, CT_PASS_DUPLICATE, 1);
+		return TC_ACT_UNSPEC;
+	}
+	return ct_tc(skb, &w, ct_iface_of(skb->ifindex));
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

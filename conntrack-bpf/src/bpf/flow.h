@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What a packet does to the flow it belongs to: counters, clock, word.
+ *
+ * Two CPUs may be here with one flow. The word changes by compare-and-swap
+ * only. Counters are atomic adds. `seen` moves by compare-and-swap, forward
+ * only. A packet that found its flow and then lost it to eviction takes its
+ * counts back and looks again, so a slot's next owner never keeps them.
+ */
+#ifndef CT_FLOW_H
+#define CT_FLOW_H
+
+#include "table.h"
+
+/* What the protocol says of a packet of a flow. */
+enum ct_answer {
+	CT_ACCEPT, /* counts and refreshes */
+	CT_IGNORE, /* passes as the flow's, changes nothing */
+	CT_REFUSE, /* INVALID */
+	CT_REOPEN, /* the flow is over; this packet begins the tuple's next one */
+	CT_END,	   /* counts; then the flow is gone */
+	CT_AGAIN,  /* the flow changed under us: look it up again */
+};
+
+struct ct_step {
+	enum ct_answer answer;
+	__u64 word; /* of the flow after an accepted packet */
+};
+
+static __always_inline __u64 ct_word_state(__u64 word)
+{
+	return (word & CT_W_STATE) >> CT_W_STATE_SHIFT;
+}
+
+static __always_inline __u64 ct_word_with(__u64 word, __u64 state, __u64 timeout)
+{
+	word &= ~(CT_W_STATE | CT_W_TMO);
+	return word | (state << CT_W_STATE_SHIFT) | (timeout << CT_W_TMO_SHIFT);
+}
+
+static __always_inline enum ct_dir ct_dir_of(__u64 word, const struct ct_key *key)
+{
+	return key->src_is_hi == !!(word & CT_W_ORIG_HI) ? CT_ORIGINAL : CT_REPLY;
+}
+
+/*
+ * Adds a packet. Only the CPU whose add wraps the low half carries, and two
+ * wraps are 2^32 packets apart, so the plain increment is alone.
+ */
+static __always_inline void ct_count(struct ct_ref *ref, enum ct_dir dir, const struct ct_pkt *pkt)
+{
+	__u32 before = __sync_fetch_and_add(&ref->flow->packets[dir & 1], pkt->segs);
+
+	__sync_fetch_and_add(&ref->flow->bytes[dir & 1], pkt->bytes);
+	if (before + pkt->segs < before)
+		ref->head->carry[ct_slot_index(ref->slot)][dir & 1]++;
+}
+
+/* Takes it back: the slot was given to another flow between our look and our add. */
+static __always_inline void ct_uncount(struct ct_ref *ref, enum ct_dir dir,
+				       const struct ct_pkt *pkt)
+{
+	__sync_fetch_and_add(&ref->flow->packets[dir & 1], -pkt->segs);
+	__sync_fetch_and_add(&ref->flow->bytes[dir & 1], -(__u64)pkt->bytes);
+}
+
+/*
+ * Forward only: a packet that read the coarse clock after another read the
+ * precise one must not turn the flow's time back. One retry is enough: whoever
+ * beat us twice wrote a time later than our packet by less than it takes to try.
+ */
+static __always_inline void ct_touch(struct ct_flow *flow, __u64 now)
+{
+	__u64 seen = ct_load(&flow->seen);
+
+	for (int i = 0; i < 2; i++) {
+		__u64 was;
+
+		if ((__s64)(now - seen) <= 0)
+			return;
+		was = __sync_val_compare_and_swap(&flow->seen, seen, now);
+		if (was == seen)
+			return;
+		seen = was;
+	}
+}
+
+/*
+ * The last segment of each direction. Plain stores: one direction's packets
+ * write one end. If a direction is spread over CPUs a reader may see fields of
+ * two neighbouring segments, each of them true.
+ */
+static __always_inline void ct_note_segment(struct ct_flow *flow, enum ct_dir dir,
+					    const struct ct_pkt *pkt)
+{
+	struct ct_tcp_end *end = &flow->tcp[dir & 1];
+
+	end->seq = pkt->seq;
+	end->ack = pkt->ack;
+	end->win = pkt->window;
+	end->len = pkt->payload;
+	end->flags = pkt->tcp_flags;
+}
+
+/* nf_conntrack's class of a packet, from the flow as it was before it. */
+static __always_inline enum ct_class ct_class_of(__u64 word, enum ct_dir dir)
+{
+	if (dir == CT_REPLY || (word & CT_W_SEEN_REPLY))
+		return CT_CLASS_ESTABLISHED;
+	return CT_CLASS_NEW;
+}
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Every map. Sizes are set by user space before the load. */
+#ifndef CT_MAPS_H
+#define CT_MAPS_H
+
+#include "types.h"
+
+/*
+ * The flow tables. Key: bucket. Written by packets only; user space maps them
+ * and reads. An array never refuses: full neighbourhoods are table.h's matter.
+ * Mappable also for alignment: other arrays' values start at byte 312.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_bucket4);
+} ct_table4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_bucket6);
+} ct_table6 SEC(".maps");
+
+/*
+ * Counters. Key: CPU. Each CPU writes its own entry, user space reads the
+ * mapping. Not a per-CPU map, because that one cannot be mapped.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_cpu);
+} ct_cpu SEC(".maps");
+
+/* Counters by interface. Key: CPU * CT_IFACES + ct_iface.stat. As ct_cpu. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, CT_IFACES);
+	__type(key, __u32);
+	__type(value, struct ct_ifstat);
+} ct_ifstats SEC(".maps");
+
+/*
+ * Ports of fragmented packets. Written by first fragments, read by later
+ * ones. Full: the least recently used go, their later fragments pass uncounted.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct ct_frag_key);
+	__type(value, struct ct_frag);
+} ct_frag SEC(".maps");
+
+/* What the next process must know. Key: 0. User space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_meta);
+} ct_meta SEC(".maps");
+
+/* Where we are attached and why so. Key: ifindex. User space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CT_IFACES);
+	__type(key, __u32);
+	__type(value, struct ct_attach);
+} ct_attach SEC(".maps");
+
+/* BTF keeps only enums that something refers to; user space wants their names. */
+const enum ct_class *unused_class __attribute__((unused));
+const enum ct_pass *unused_pass __attribute__((unused));
+const enum ct_drop *unused_drop __attribute__((unused));
+const enum ct_table_event *unused_table_event __attribute__((unused));
+const enum ct_tcp_state *unused_tcp_state __attribute__((unused));
+const enum ct_tcp_segment *unused_tcp_segment __attribute__((unused));
+const enum ct_sctp_state *unused_sctp_state __attribute__((unused));
+const enum ct_timeout *unused_timeout __attribute__((unused));
+const enum ct_hook *unused_hook __attribute__((unused));
+const enum ct_phase *unused_phase __attribute__((unused));
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What each protocol makes of a packet: may it begin a flow, and what does it
+ * change in one. Words in, words out; flow.h applies them.
+ *
+ * From net/netfilter/nf_conntrack_proto_{udp,icmp,icmpv6,gre,generic}.c.
+ */
+#ifndef CT_PROTO_H
+#define CT_PROTO_H
+
+#include <linux/in.h>
+
+#include "flow.h"
+#include "track_tcp.h"
+
+/* A UDP flow counts as a stream once it has lasted this long and was answered. */
+#define CT_UDP_STREAM_NS (2 * CT_NSEC)
+
+static __always_inline int ct_has_ports(__u8 proto)
+{
+	return proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE;
+}
+
+/*
+ * The first packet of a flow: its word, less phase and generation, or 0 if it
+ * cannot begin one.
+ */
+static __always_inline __u64 ct_open(const struct ct_pkt *pkt, const struct ct_key *key)
+{
+	__u64 word = key->src_is_hi ? CT_W_ORIG_HI : 0;
+
+	if (pkt->proto == IPPROTO_TCP)
+		return ct_tcp_open(pkt, word);
+	if (ct_is_icmp(pkt)) {
+		if (pkt->reply)
+			return 0;
+		return ct_word_with(word, 0,
+				    pkt->proto == IPPROTO_ICMP ? CT_TMO_ICMP : CT_TMO_ICMPV6);
+	}
+	if (ct_has_ports(pkt->proto))
+		return ct_word_with(word, 0, CT_TMO_UDP);
+	if (pkt->proto == IPPROTO_GRE)
+		return ct_word_with(word, 0, CT_TMO_GRE);
+	return ct_word_with(word, 0, CT_TMO_GENERIC);
+}
+
+/* Stream and ASSURED look at SEEN_REPLY as it was before this packet. */
+static __always_inline __u64 ct_udp_step(const struct ct_flow *flow, __u64 word, __u64 now)
+{
+	if (!(word & CT_W_SEEN_REPLY) || ct_age(now, flow->start) <= CT_UDP_STREAM_NS)
+		return ct_word_with(word, 0, CT_TMO_UDP);
+	return ct_word_with(word, 0, CT_TMO_UDP_STREAM) | CT_W_ASSURED;
+}
+
+static __always_inline __u64 ct_gre_step(__u64 word)
+{
+	if (!(word & CT_W_SEEN_REPLY))
+		return ct_word_with(word, 0, CT_TMO_GRE);
+	return ct_word_with(word, 0, CT_TMO_GRE_STREAM) | CT_W_ASSURED;
+}
+
+/* A further packet of a flow. */
+static __always_inline struct ct_step ct_step(struct ct_flow *flow, __u64 word, enum ct_dir dir,
+					      const struct ct_pkt *pkt)
+{
+	struct ct_step step = {.answer = CT_ACCEPT, .word = word};
+
+	if (pkt->proto == IPPROTO_TCP && pkt->kind != CT_KIND_FRAGMENT)
+		step = ct_tcp_step(flow, word, dir, pkt);
+	else if (ct_has_ports(pkt->proto))
+		step.word = ct_udp_step(flow, word, pkt->now);
+	else if (pkt->proto == IPPROTO_GRE)
+		step.word = ct_gre_step(word);
+	if (dir == CT_REPLY && step.answer <= CT_IGNORE)
+		step.word |= CT_W_SEEN_REPLY;
+	return step;
+}
+
+#endif

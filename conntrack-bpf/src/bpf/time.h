@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Two clocks. The coarse one is what the timer interrupt left in memory: cheap,
+ * up to a tick behind. The precise one reads the hardware. In a replay both are
+ * the capture's.
+ */
+#ifndef CT_TIME_H
+#define CT_TIME_H
+
+#include "config.h"
+
+static __always_inline __u64 ct_now(void)
+{
+	return cfg_replay ? ct_replay.now : bpf_ktime_get_ns();
+}
+
+static __always_inline __u64 ct_now_coarse(void)
+{
+	return cfg_replay ? ct_replay.now : bpf_ktime_get_coarse_ns();
+}
+
+#endif

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Everything that the kernel side and user space both look at.
+ *
+ * Rust gets these through BTF (the skeleton's `types`), host tests include
+ * this file directly, so it may use nothing but <linux/types.h>. Fields whose
+ * name ends in _be are in network byte order. Padding is explicit and zero.
+ * A change of layout or meaning bumps CT_ABI.
+ */
+#ifndef CT_TYPES_H
+#define CT_TYPES_H
+
+#include <linux/types.h>
+
+#define CT_ABI 1
+
+/* Slots in a bucket, and the pairs of nanoseconds everything is counted in. */
+#define CT_SLOTS 15
+#define CT_NSEC	 1000000000ULL
+
+/* Life of a slot; the low two bits of ct_flow.word. */
+enum ct_phase {
+	CT_FREE = 0,	/* nobody's; `seen` is the time it was given up (grace) */
+	CT_BUSY = 1,	/* one CPU is filling it; not yet a flow */
+	CT_LIVE = 2,	/* a flow, unless its time is up */
+	CT_CLOSING = 3, /* one CPU is taking it down; no longer a flow */
+};
+
+/*
+ * ct_flow.word: all that changes by compare-and-swap, so that a change of
+ * state can never be lost, applied twice, or applied to the slot's next owner.
+ *
+ *   0..1   phase               8..11  protocol state (enum ct_tcp_state, ...)
+ *   2      SEEN_REPLY         12..17  timeout in force (enum ct_timeout)
+ *   3      ASSURED            18..25  TCP facts that outlive a packet
+ *   4      ORIG_HI            32..47  policy generation the verdict is of
+ *   5      PICKED_UP          48..63  generation of the slot
+ *   6      DROP
+ */
+#define CT_W_PHASE	  0x3ULL
+#define CT_W_SEEN_REPLY	  (1ULL << 2)
+#define CT_W_ASSURED	  (1ULL << 3)
+#define CT_W_ORIG_HI	  (1ULL << 4) /* the opener is the key's `hi` end */
+#define CT_W_PICKED_UP	  (1ULL << 5) /* first seen in mid-stream */
+#define CT_W_DROP	  (1ULL << 6) /* cached policy verdict */
+#define CT_W_STATE_SHIFT  8
+#define CT_W_STATE	  (0xfULL << CT_W_STATE_SHIFT)
+#define CT_W_TMO_SHIFT	  12
+#define CT_W_TMO	  (0x3fULL << CT_W_TMO_SHIFT)
+#define CT_W_FIN_SHIFT	  18 /* +dir: this end has sent its FIN (CLOSE_INIT) */
+#define CT_W_WSCALE_SHIFT 20 /* +dir: this end offered window scaling */
+#define CT_W_SACK_SHIFT	  22 /* +dir: this end offered SACK */
+#define CT_W_SIMOPEN	  (1ULL << 24)
+#define CT_W_POLICY_SHIFT 32
+#define CT_W_POLICY	  (0xffffULL << CT_W_POLICY_SHIFT)
+#define CT_W_GEN_SHIFT	  48
+#define CT_W_GEN	  (0xffffULL << CT_W_GEN_SHIFT)
+
+enum ct_dir {
+	CT_ORIGINAL = 0,
+	CT_REPLY = 1,
+	CT_DIRS = 2,
+};
+
+/* nf_conntrack's names and order (include/uapi/linux/netfilter/nf_conntrack_tcp.h). */
+enum ct_tcp_state {
+	CT_TCP_NONE,
+	CT_TCP_SYN_SENT,
+	CT_TCP_SYN_RECV,
+	CT_TCP_ESTABLISHED,
+	CT_TCP_FIN_WAIT,
+	CT_TCP_CLOSE_WAIT,
+	CT_TCP_LAST_ACK,
+	CT_TCP_TIME_WAIT,
+	CT_TCP_CLOSE,
+	CT_TCP_SYN_SENT2,
+	CT_TCP_STATES,
+	/* answers of the transition table that are not states */
+	CT_TCP_IGNORE = 14,
+	CT_TCP_INVALID = 15,
+};
+
+/* What a segment is, by its flags. */
+enum ct_tcp_segment {
+	CT_SEG_SYN,
+	CT_SEG_SYNACK,
+	CT_SEG_FIN,
+	CT_SEG_ACK,
+	CT_SEG_RST,
+	CT_SEG_NONE,
+	CT_SEG_KINDS,
+};
+
+/* nf_conntrack's SCTP states (nf_conntrack_sctp.h). */
+enum ct_sctp_state {
+	CT_SCTP_NONE,
+	CT_SCTP_CLOSED,
+	CT_SCTP_COOKIE_WAIT,
+	CT_SCTP_COOKIE_ECHOED,
+	CT_SCTP_ESTABLISHED,
+	CT_SCTP_SHUTDOWN_SENT,
+	CT_SCTP_SHUTDOWN_RECD,
+	CT_SCTP_SHUTDOWN_ACK_SENT,
+	CT_SCTP_HEARTBEAT_SENT,
+	CT_SCTP_STATES,
+};
+
+/* Index of ct_settings.timeout_ns. A TCP state is its own index. */
+enum ct_timeout {
+	CT_TMO_TCP = 0, /* + enum ct_tcp_state, 0..9 */
+	CT_TMO_TCP_RETRANS = 10,
+	CT_TMO_TCP_UNACK = 11,
+	CT_TMO_TCP_RST = 12, /* fixed 10 s: RST ahead of the expected sequence */
+	CT_TMO_UDP = 16,
+	CT_TMO_UDP_STREAM = 17,
+	CT_TMO_ICMP = 18,
+	CT_TMO_ICMPV6 = 19,
+	CT_TMO_GRE = 20,
+	CT_TMO_GRE_STREAM = 21,
+	CT_TMO_GENERIC = 22,
+	CT_TMO_SCTP = 32, /* + enum ct_sctp_state, 32..40 */
+	CT_TMO_MAX = 64,
+};
+
+/* What nf_conntrack would say of a packet. */
+enum ct_class {
+	CT_CLASS_NEW,
+	CT_CLASS_ESTABLISHED,
+	CT_CLASS_RELATED,
+	CT_CLASS_INVALID,
+	CT_CLASS_UNTRACKED,
+	CT_CLASSES,
+};
+
+/*
+ * Why a packet passed without touching a flow. Index of ct_cpu.passed; user
+ * space prints the names in lower case without the prefix.
+ */
+enum ct_pass {
+	CT_PASS_NOT_IP,	    /* ARP, LLDP, ... : nothing to track */
+	CT_PASS_TRUNCATED,  /* a header does not fit the frame */
+	CT_PASS_BAD_HEADER, /* version, length or offset field makes no sense */
+	CT_PASS_VLAN_DEPTH, /* more than CT_VLAN_DEPTH tags */
+	CT_PASS_EXT_DEPTH,  /* more than CT_EXT_DEPTH IPv6 extension headers */
+	CT_PASS_FRAGMENT,   /* a later fragment whose first one was not seen */
+	CT_PASS_UNTRACKED,  /* what nf_conntrack leaves alone: ND, MLD */
+	CT_PASS_INVALID,    /* no valid packet of any flow */
+	CT_PASS_TABLE_FULL, /* every slot in reach is live and assured */
+	CT_PASS_BUSY,	    /* another CPU is creating or freeing this very flow */
+	CT_PASS_DUPLICATE,  /* counted on another hook already */
+	CT_PASS_INTERNAL,   /* our own trouble: a map look-up that cannot fail did */
+	CT_PASS_REASONS,
+};
+
+/* Why a packet was dropped, once the operator asked for it. Index of ct_cpu.drops. */
+enum ct_drop {
+	CT_DROP_BAN,
+	CT_DROP_THRESHOLD,
+	CT_DROP_FILTER,
+	CT_DROP_REASONS,
+};
+
+/* What became of slots. Index of ct_cpu.table. */
+enum ct_table_event {
+	CT_TABLE_CREATED,   /* flows created */
+	CT_TABLE_EXPIRED,   /* slots taken back from flows whose time was up */
+	CT_TABLE_EVICTED,   /* unassured flows pushed out by new ones */
+	CT_TABLE_REPLACED,  /* closed TCP flows whose tuple was opened anew */
+	CT_TABLE_DELETED,   /* flows a packet ended: RST that answers a SYN, ICMP */
+	CT_TABLE_CONFLICTS, /* two CPUs created one flow; one of them gave way */
+	CT_TABLE_EVENTS,
+};
+
+/*
+ * One end of a TCP connection, as its segments left it. Written by packets of
+ * both directions; flow.h says which fields, and why that is harmless.
+ */
+struct ct_tcp_end {
+	__u32 end;    /* max(seq + len) sent */
+	__u32 maxend; /* max(ack + max(win, 1)) the other end granted */
+	__u32 maxwin; /* largest window this end granted, scaled */
+	__u32 maxack; /* highest ack this end sent */
+	__u32 seq;    /* of the last segment, host order */
+	__u32 ack;    /* of the last segment, host order */
+	__u16 win;    /* of the last segment, unscaled */
+	__u16 len;    /* payload of the last segment, low 16 bits */
+	__u8 flags;   /* of the last segment: FIN 1 .. CWR 128 */
+	__u8 bits;    /* CT_TCP_END_* */
+	__u8 scale;   /* low half: window scale; high half: that of an ignored SYN */
+	__u8 aux;     /* end 0: retransmissions; end 1: CT_TCP_LAST_* */
+};
+_Static_assert(sizeof(struct ct_tcp_end) == 32, "two ends fill one cache line");
+
+/*
+ * A flow, whatever its family: first line what every packet touches, second
+ * line what TCP adds. IPv4 keeps its whole key in the first line.
+ */
+struct ct_flow {
+	__u64 word;	  /* see above */
+	__u64 seen;	  /* last accepted packet, CLOCK_MONOTONIC ns; never moves back */
+	__u64 start;	  /* first packet, CLOCK_MONOTONIC ns */
+	__u64 bytes[2];	  /* [enum ct_dir] IP total lengths */
+	__u32 packets[2]; /* low 32 bits; the high 16 are in the bucket's `carry` */
+	__u32 lo, hi;	  /* IPv4: addresses, network order as loaded; IPv6: 64 bits of hash */
+	__be16 lo_port_be, hi_port_be;
+	__u32 proto_if;		  /* protocol, low 8 bits; ifindex of the first packet, high 24 */
+	struct ct_tcp_end tcp[2]; /* [enum ct_dir] */
+};
+_Static_assert(sizeof(struct ct_flow) == 128, "two cache lines");
+_Static_assert(__builtin_offsetof(struct ct_flow, tcp) == 64, "TCP in the second");
+
+struct ct_flow6 {
+	struct ct_flow flow;
+	__u32 lo[4], hi[4];
+	__u64 reserved[4];
+};
+_Static_assert(sizeof(struct ct_flow6) == 192, "three cache lines");
+
+/*
+ * Fifteen slots behind one line of tags. A tag is 16 bits of the key's hash,
+ * never 0; 0 is an empty slot. Tags only say where to look: the word is the
+ * truth. tags[15] is always 0.
+ */
+struct ct_bucket_head {
+	__u16 tags[16];
+	__u64 reserved[4];
+	__u16 carry[CT_SLOTS][2]; /* [slot][dir] bits 32..47 of packets */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct ct_bucket_head) == 128, "two cache lines");
+
+struct ct_bucket4 {
+	struct ct_bucket_head head;
+	struct ct_flow slot[CT_SLOTS];
+};
+_Static_assert(sizeof(struct ct_bucket4) == 2048, "slots are aligned to 128");
+
+struct ct_bucket6 {
+	struct ct_bucket_head head;
+	struct ct_flow6 slot[CT_SLOTS];
+};
+_Static_assert(sizeof(struct ct_bucket6) == 3008, "slots are aligned to 64");
+
+/* First fragments, so that later ones find their ports. */
+struct ct_frag_key {
+	__u32 src[4], dst[4]; /* IPv4 in the first word */
+	__u32 id_be;
+	__u8 proto;
+	__u8 family; /* 4 or 6 */
+	__u16 pad;
+};
+_Static_assert(sizeof(struct ct_frag_key) == 40, "no hidden padding");
+
+struct ct_frag {
+	__u64 seen;
+	__be16 src_port_be, dst_port_be; /* ICMP: id; type and code */
+	__u8 proto;
+	__u8 reply; /* ICMP: an answer by its type */
+	__u16 pad;
+};
+_Static_assert(sizeof(struct ct_frag) == 16, "no hidden padding");
+
+/*
+ * Scratch of the search for a slot to give away. In map memory, because the
+ * verifier then follows one state through the search instead of one a slot.
+ */
+struct ct_pick {
+	__u64 best;
+	__u64 word;
+	__u32 bucket;
+	__u32 slot;
+};
+
+/* Counters of one CPU. Only that CPU writes; readers map the array. */
+struct ct_cpu {
+	__u64 packets; /* IP packets, GSO super-packets as their segments */
+	__u64 bytes;   /* IP total lengths */
+	__u64 classes[CT_DIRS][CT_CLASSES];
+	__u64 passed[CT_PASS_REASONS];
+	__u64 drops[CT_DROP_REASONS];
+	__u64 table[CT_TABLE_EVENTS];
+	struct ct_pick pick;
+	__u64 reserved[12];
+};
+_Static_assert(sizeof(struct ct_cpu) == 384, "whole cache lines");
+
+/* Counters of one interface on one CPU: ct_ifstats[cpu * CT_IFACES + slot]. */
+struct ct_ifstat {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* Interfaces by ifindex: open addressing, CT_IF_PROBE steps from ifindex & mask. */
+#define CT_IF_SLOTS 4096
+#define CT_IF_PROBE 8
+#define CT_IFACES   256
+
+#define CT_IF_ATTACHED 1 /* one of our programs sits on it */
+#define CT_IF_UPPER    2 /* stacked on an attached one: bridge, VLAN, bond, macvlan */
+#define CT_IF_RAW_IP   4 /* frames start with the IP header: tun, wireguard */
+
+/* One 8-byte word, so that user space changes it in one store. */
+struct ct_iface {
+	__u32 ifindex; /* 0: empty */
+	__u16 stat;    /* slot in ct_ifstats, below CT_IFACES */
+	__u16 flags;   /* CT_IF_* */
+};
+_Static_assert(sizeof(struct ct_iface) == 8, "stored in one go");
+
+/* Settings that change while packets run; each field is read by itself. */
+struct ct_settings {
+	__u64 timeout_ns[CT_TMO_MAX]; /* [enum ct_timeout] */
+	__u64 grace_ns;		      /* a freed slot rests this long */
+	__u32 tcp_loose;
+	__u32 tcp_be_liberal;
+	__u32 tcp_ignore_invalid_rst;
+	__u32 tcp_max_retrans;
+	__u32 checksum;
+	__u32 reserved[13];
+};
+_Static_assert(sizeof(struct ct_settings) == 512 + 8 + 72, "no hidden padding");
+
+/* The replayed packet's time and size; used when cfg_replay is set. */
+struct ct_replay {
+	__u64 now;	/* ns */
+	__u32 wire_len; /* length of the frame on the wire, from the capture record */
+	__u32 pad;
+};
+
+/* Written once by user space, for the next process that opens the pins. */
+struct ct_meta {
+	__u32 abi;
+	__u32 ready; /* 0 while an instance is being set up */
+	__u32 buckets4, buckets6;
+	__u32 hash_seed[12];
+	__u64 netns_ino, netns_dev;
+	__u64 created; /* CLOCK_BOOTTIME ns */
+	__u64 max_flows4, max_flows6;
+	char version[32]; /* of the crate that set it up */
+	char netns[128];  /* how the user named the namespace, or empty */
+};
+_Static_assert(sizeof(struct ct_meta) == 16 + 48 + 40 + 160, "no hidden padding");
+
+/* One attached interface, for `status`; key of the map: ifindex. */
+enum ct_hook {
+	CT_HOOK_NONE,
+	CT_HOOK_XDP_NATIVE,
+	CT_HOOK_XDP_GENERIC,
+	CT_HOOK_XDP_OFFLOAD,
+	CT_HOOK_TCX,
+	CT_HOOK_CLSACT,
+};
+
+struct ct_attach {
+	char name[16];
+	__u32 ingress, egress;		    /* enum ct_hook */
+	__u32 made_clsact;		    /* 1: the clsact qdisc is ours */
+	__u32 tc_handle[2], tc_priority[2]; /* [0] ingress, [1] egress; clsact only */
+	__u32 pad;
+	__u64 since;   /* CLOCK_BOOTTIME ns */
+	char why[200]; /* why not the hook one would expect; may be empty */
+};
+_Static_assert(sizeof(struct ct_attach) == 16 + 32 + 8 + 200, "no hidden padding");
+
+#endif

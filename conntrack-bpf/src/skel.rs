@@ -1,0 +1,15 @@
+//! The generated skeleton, private to this crate.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::undocumented_unsafe_blocks,
+    clippy::absolute_paths,
+    clippy::unwrap_used,
+    dead_code,
+    reason = "generated code"
+)]
+
+include!(concat!(env!("OUT_DIR"), "/conntrack.skel.rs"));
