@@ -6,8 +6,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::error::ParseError;
 use crate::hook::Mode;
+use crate::parse::ParseError;
+use crate::parse::shorten;
 use crate::sysctl::Sysctls;
 
 /// The whole configuration. `Config::default()` is complete but for the
@@ -210,7 +211,7 @@ impl Config {
             let key = || format!("interfaces[{index}]");
             check_interface(name).map_err(|message| ConfigError::new(key(), message))?;
             if !seen.insert(name) {
-                return Err(ConfigError::new(key(), format!("{name:?} is listed twice")));
+                return Err(ConfigError::new(key(), listed_twice(name)));
             }
         }
         check_instance(&self.instance).map_err(|message| ConfigError::new("instance", message))?;
@@ -230,15 +231,13 @@ impl Config {
             check_range(u64::from(value), 0, u64::from(max))
                 .map_err(|message| ConfigError::new(key(), message))?;
         }
-        if self.threshold == Some(0) {
-            return Err(ConfigError::new("threshold", THRESHOLD_ZERO));
+        if let Some(threshold) = self.threshold {
+            check_range(u64::from(threshold), 1, u64::from(u32::MAX))
+                .map_err(|message| ConfigError::new("threshold", message))?;
         }
         Ok(())
     }
 }
-
-pub(crate) const THRESHOLD_ZERO: &str =
-    "expected a number from 1 to 4294967295, found 0; leave it out to ban nobody";
 
 /// A number within a range, both ends included.
 pub(crate) fn check_range(value: u64, low: u64, high: u64) -> Result<(), String> {
@@ -258,10 +257,15 @@ pub(crate) fn check_interface(name: &str) -> Result<(), String> {
     if fits && name != "." && name != ".." && !name.bytes().any(bad) {
         return Ok(());
     }
-    let shown: String = name.chars().take(64).collect();
+    let shown = shorten(name);
     Err(format!(
         "{shown:?} is no interface name: expected 1 to 15 bytes without spaces, `/` and `:`"
     ))
+}
+
+/// What to say of an interface that came before.
+pub(crate) fn listed_twice(name: &str) -> String {
+    format!("{name:?} is listed twice")
 }
 
 /// A name that is safe as a directory.
@@ -271,7 +275,7 @@ pub(crate) fn check_instance(name: &str) -> Result<(), String> {
     if fits && !name.starts_with('.') && name.bytes().all(good) {
         return Ok(());
     }
-    let shown: String = name.chars().take(64).collect();
+    let shown = shorten(name);
     Err(format!(
         "{shown:?} is no instance name: expected 1 to 64 letters, digits, `-`, `_` and `.`, \
          not beginning with `.`"
@@ -290,7 +294,8 @@ mod tests {
 
     #[test]
     fn what_code_can_get_wrong() {
-        let broken: [(&str, fn(&mut Config)); 9] = [
+        type Edit = fn(&mut Config);
+        let broken: [(&str, Edit); 9] = [
             ("interfaces[0]", |c| {
                 c.attach.interfaces = vec![String::new()]
             }),

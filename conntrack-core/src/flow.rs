@@ -5,10 +5,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::ParseError;
 use crate::format::arrow;
 use crate::format::human_bytes;
 use crate::key::FlowKey;
+use crate::parse::ParseError;
 use crate::protocol::Family;
 use crate::protocol::Protocol;
 use crate::sctp::SctpState;

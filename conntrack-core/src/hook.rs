@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::ParseError;
+use crate::parse::ParseError;
 
 /// How to attach to an interface.
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Default)]

@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::error::ParseError;
 use crate::icmp;
+use crate::parse::ParseError;
+use crate::parse::decimal;
 use crate::protocol::Protocol;
 use crate::tuple::L4;
 use crate::tuple::Tuple;
@@ -55,15 +56,6 @@ impl FromStr for Endpoint {
         };
         let port = decimal(port).ok_or_else(wrong)?;
         Ok(Self { addr, port })
-    }
-}
-
-/// A number of digits only: `str::parse` would also take a `+`.
-fn decimal<T: FromStr>(text: &str) -> Option<T> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse().ok()
-    } else {
-        None
     }
 }
 

@@ -12,7 +12,6 @@
 #![forbid(unsafe_code)]
 
 mod config;
-mod error;
 mod flow;
 #[cfg(feature = "serde")]
 mod flow_json;
@@ -20,6 +19,7 @@ pub mod format;
 mod hook;
 pub mod icmp;
 mod key;
+mod parse;
 mod protocol;
 #[cfg(feature = "serde")]
 mod read;
@@ -43,7 +43,6 @@ pub use config::ConfigError;
 pub use config::LegacyIp;
 pub use config::MacAddr;
 pub use config::TableConfig;
-pub use error::ParseError;
 pub use flow::Direction;
 pub use flow::Flow;
 pub use flow::FlowState;
@@ -54,6 +53,7 @@ pub use hook::Hooks;
 pub use hook::Mode;
 pub use key::Endpoint;
 pub use key::FlowKey;
+pub use parse::ParseError;
 pub use protocol::Family;
 pub use protocol::Protocol;
 pub use sctp::SctpState;

@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::error::ParseError;
+use crate::parse::ParseError;
+use crate::parse::decimal;
 
 /// An IP protocol number (IANA "Assigned Internet Protocol Numbers").
 ///
@@ -83,10 +84,8 @@ impl FromStr for Protocol {
         {
             return Ok(*protocol);
         }
-        if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            if let Ok(number) = text.parse() {
-                return Ok(Self(number));
-            }
+        if let Some(number) = decimal(text) {
+            return Ok(Self(number));
         }
         Err(ParseError::new(
             "protocol",

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::ParseError;
+use crate::parse::ParseError;
 
 /// States of an SCTP association, nf_conntrack's names and numbers
 /// (include/uapi/linux/netfilter/nf_conntrack_sctp.h).

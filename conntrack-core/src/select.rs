@@ -6,9 +6,10 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::error::ParseError;
 use crate::flow::Flow;
 use crate::flow::FlowState;
+use crate::parse::ParseError;
+use crate::parse::decimal;
 use crate::protocol::Family;
 use crate::protocol::Protocol;
 use crate::sctp::SctpState;
@@ -58,13 +59,7 @@ impl FromStr for PortRange {
     /// Takes a port, or two with `-` or `:` between them, the smaller first.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let wrong = || ParseError::new("port range", text, "a port or a range: 80, 1024-65535");
-        let port = |part: &str| -> Result<u16, ParseError> {
-            if part.bytes().all(|byte| byte.is_ascii_digit()) {
-                part.parse().map_err(|_| wrong())
-            } else {
-                Err(wrong())
-            }
-        };
+        let port = |part: &str| decimal::<u16>(part).ok_or_else(wrong);
         let (first, last) = match text.split_once(['-', ':']) {
             Some((first, last)) => (port(first)?, port(last)?),
             None => (port(text)?, port(text)?),

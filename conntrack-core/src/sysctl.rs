@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::parse::shorten;
+
 /// The settings of `net.netfilter.nf_conntrack_*` that shape tracking; each
 /// field is a sysctl without its `nf_conntrack_` prefix. Timeouts are in
 /// seconds.
@@ -351,7 +353,7 @@ fn find(name: &str) -> Option<(&'static str, Field)> {
 
 fn unknown(name: &str) -> SysctlError {
     SysctlError::Unknown {
-        name: name.chars().take(64).collect(),
+        name: shorten(name),
     }
 }
 

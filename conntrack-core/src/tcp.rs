@@ -4,8 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::ParseError;
 use crate::flow::Direction;
+use crate::parse::ParseError;
 
 /// States of a TCP flow, nf_conntrack's names and numbers
 /// (include/uapi/linux/netfilter/nf_conntrack_tcp.h).

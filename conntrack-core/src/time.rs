@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::error::ParseError;
+use crate::parse::ParseError;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the packet path.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Default)]

@@ -1,5 +1,7 @@
 //! The keys of the configuration.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::de::MapAccess;
@@ -19,6 +21,7 @@ use crate::config::MacAddr;
 use crate::config::TableConfig;
 use crate::config::check_instance;
 use crate::config::check_interface;
+use crate::config::listed_twice;
 use crate::sysctl::Sysctls;
 
 /// The key among those known.
@@ -68,7 +71,7 @@ impl Section for Root {
         let config = &mut self.config;
         match key {
             "interfaces" => {
-                let item = InterfaceItem;
+                let item = InterfaceItem::default();
                 config.attach.interfaces = map.next_value_seed(List { at, item })?;
             }
             "mode" => {
@@ -108,8 +111,11 @@ impl Section for Root {
     }
 }
 
-/// An entry of `interfaces:`.
-struct InterfaceItem;
+/// An entry of `interfaces:`, and those before it.
+#[derive(Default)]
+struct InterfaceItem {
+    seen: RefCell<BTreeSet<String>>,
+}
 
 impl Item for InterfaceItem {
     type Output = String;
@@ -122,7 +128,11 @@ impl Item for InterfaceItem {
         let check = |scalar: Scalar| {
             let name = scalar.text("an interface name")?;
             check_interface(&name)?;
-            Ok(name)
+            if self.seen.borrow_mut().insert(name.clone()) {
+                Ok(name)
+            } else {
+                Err(listed_twice(&name).into())
+            }
         };
         items.next_element_seed(Value { at, check })
     }

@@ -11,12 +11,9 @@ use serde::de::Visitor;
 
 use super::At;
 use super::Step;
+use crate::parse::shorten;
 
-/// Longer lists are refused: an alias inside could repeat a large item at will.
-const MAX_ITEMS: usize = 65_536;
-
-/// Reads items one by one; `item` reads the next one at its place, `None` at the
-/// end. Nothing at all stands for an empty list.
+/// Reads a list item by item. Nothing at all stands for an empty one.
 pub(super) struct List<'a, I> {
     pub(super) at: At<'a>,
     pub(super) item: I,
@@ -63,15 +60,20 @@ impl<'de, I: Item> Visitor<'de> for List<'_, I> {
             self.item.next(at, &mut items)?
         } {
             list.push(item);
-            if list.len() > MAX_ITEMS {
-                return Err(self.at.fail(format!("more than {MAX_ITEMS} items")));
-            }
         }
         Ok(list)
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
         Ok(Vec::new())
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
@@ -99,8 +101,7 @@ impl<'de, I: Item> Visitor<'de> for List<'_, I> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        let shown: String = text.chars().take(64).collect();
-        self.refuse(format_args!("{shown:?}"))
+        self.refuse(format_args!("{:?}", shorten(text)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {

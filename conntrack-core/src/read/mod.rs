@@ -31,7 +31,7 @@ pub(crate) struct Problem {
 #[derive(Copy, Clone)]
 struct At<'a> {
     problem: &'a RefCell<Option<Problem>>,
-    parent: Option<&'a At<'a>>,
+    parent: Option<&'a Self>,
     step: Step<'a>,
 }
 

@@ -12,6 +12,7 @@ use serde::de::Visitor;
 
 use super::At;
 use crate::config::check_range;
+use crate::parse::shorten;
 
 /// A value that is neither a list nor a map.
 pub(super) enum Scalar {
@@ -67,10 +68,7 @@ impl fmt::Display for Scalar {
             Self::Bool(value) => write!(f, "{value}"),
             Self::Unsigned(value) => write!(f, "{value}"),
             Self::OtherNumber(text) => f.write_str(text),
-            Self::Text(text) => {
-                let shown: String = text.chars().take(64).collect();
-                write!(f, "{shown:?}")
-            }
+            Self::Text(text) => write!(f, "{:?}", shorten(text)),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::Step;
 use super::scalar::Fault;
 use super::scalar::Scalar;
 use super::scalar::Value;
+use crate::parse::shorten;
 
 /// A map with known keys. Nothing at all stands for an empty one, so that a
 /// section whose entries are all commented out may stay.
@@ -88,7 +89,7 @@ fn resolve<S: Section>(
         }),
         Some(name) => Ok((written, name)),
         None => Err(Fault {
-            key: Some(written),
+            key: Some(shorten(&written).escape_debug().to_string()),
             message: "unknown key".to_owned(),
         }),
     }
@@ -117,6 +118,14 @@ impl<'de, S: Section> Visitor<'de> for Fields<'_, S> {
 
     fn visit_unit<E: de::Error>(self) -> Result<S::Output, E> {
         self.finish()
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<S::Output, E> {
+        self.finish()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Output, D::Error> {
+        deserializer.deserialize_any(self)
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<S::Output, E> {

@@ -1,6 +1,25 @@
-//! Why a text did not parse.
+//! What parsers of short texts share, and their error.
 
 use std::fmt;
+use std::str::FromStr;
+
+/// A number of digits only: `str::parse` would also take a `+`.
+pub(crate) fn decimal<T: FromStr>(text: &str) -> Option<T> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
+}
+
+/// The first 64 characters of a text that goes into a message.
+pub(crate) fn shorten(text: &str) -> String {
+    let mut kept: String = text.chars().take(64).collect();
+    if kept.len() < text.len() {
+        kept.push('…');
+    }
+    kept
+}
 
 /// A text that is not what it should be. `Display` quotes the text, cut to a
 /// sane length, and says what was expected.
@@ -12,17 +31,10 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    /// Characters of the offending text that are kept.
-    const KEEP: usize = 64;
-
     pub(crate) fn new(what: &'static str, text: &str, expected: &'static str) -> Self {
-        let mut kept: String = text.chars().take(Self::KEEP).collect();
-        if kept.len() < text.len() {
-            kept.push('…');
-        }
         Self {
             what,
-            text: kept,
+            text: shorten(text),
             expected,
         }
     }
