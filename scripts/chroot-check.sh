@@ -40,6 +40,8 @@ source_of() {
 make_debian() {
 	local root=$1 mirror security
 	mirror=${MIRROR:-$(source_of "$suite")}
+	# A mirror that has this machine's release usually has the others too.
+	mirror=${mirror:-$(source_of "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")")}
 	[ -n "$mirror" ] || die "apt here knows no source for $suite; set MIRROR"
 	debootstrap --variant=minbase --include=ca-certificates,make "$suite" "$root" "$mirror" >"$root.log" 2>&1 ||
 		{ tail -n 20 "$root.log"; die "debootstrap failed"; }

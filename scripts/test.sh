@@ -2,14 +2,14 @@
 # test.sh: what `make test` runs once everything it needs is installed. Goes on
 # after a failed step, so that one run tells all; fails if any step failed.
 #
-# CI (set): Cargo.lock must be up to date.
+# CI (set): Cargo.lock must be up to date, and a test that hangs is ended.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 cd "$(dirname "$0")/.."
 
-locked=()
-[ -z "${CI:-}" ] || locked=(--locked)
+locked=() limit=()
+[ -z "${CI:-}" ] || { locked=(--locked) limit=(timeout 30m); }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=() left_out=()
@@ -72,10 +72,10 @@ if component clippy; then
 	step clippy cargo clippy "${locked[@]}" --workspace --all-targets -- -D warnings || true
 fi
 step documentation cargo doc "${locked[@]}" --workspace --no-deps || true
-step tests cargo test "${locked[@]}" --workspace --no-fail-fast || true
+step tests "${limit[@]}" cargo test "${locked[@]}" --workspace --no-fail-fast || true
 
 as_root scripts/leftovers.sh snapshot >"$work/before"
-step "root tests" cargo test "${locked[@]}" "${runner[@]}" --workspace --lib --bins --tests \
+step "root tests" "${limit[@]}" cargo test "${locked[@]}" "${runner[@]}" --workspace --lib --bins --tests \
 	--no-fail-fast -- --ignored --test-threads=1 || true
 step "nothing left behind" as_root scripts/leftovers.sh compare "$work/before" || true
 finish
