@@ -6,6 +6,23 @@
 //! [`tcp::transition`] and [`Sysctls`] are the reference that the packet path is
 //! tested against.
 //!
+//! ```
+//! use conntrack_core::FlowKey;
+//! use conntrack_core::TcpState;
+//! use conntrack_core::tcp::{Next, Segment, transition};
+//! use conntrack_core::{Config, Direction};
+//!
+//! let key: FlowKey = "tcp 10.0.0.2:80 10.0.0.1:40000".parse()?;
+//! assert_eq!(key.to_string(), "tcp 10.0.0.1:40000 10.0.0.2:80");
+//!
+//! let next = transition(Direction::Reply, Segment::SynAck, TcpState::SynSent);
+//! assert_eq!(next, Next::State(TcpState::SynRecv));
+//!
+//! let mut config = Config::default();
+//! config.conntrack.set("tcp_timeout_established", 7200)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Features: `serde` (the JSON shapes of flows, statistics and status), `yaml`
 //! ([`Config::from_yaml`]); both are on by default.
 

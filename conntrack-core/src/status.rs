@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::hook::Hooks;
 use crate::hook::Mode;
+use crate::protocol::Family;
 use crate::time::Timestamp;
 
 /// A running instance. Serializes as `status -o json`, see
@@ -92,7 +93,7 @@ pub struct KernelStatus {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TableStatus {
     /// Which flows it holds: `ipv4` or `ipv6`.
-    pub family: crate::Family,
+    pub family: Family,
     /// Flows it is sized for.
     pub max_flows: u64,
     /// Slots it has.
@@ -105,7 +106,7 @@ pub struct TableStatus {
 
 impl TableStatus {
     /// A table of this size; `bytes_per_flow` follows from it.
-    pub fn new(family: crate::Family, max_flows: u64, slots: u64, memory_bytes: u64) -> Self {
+    pub fn new(family: Family, max_flows: u64, slots: u64, memory_bytes: u64) -> Self {
         Self {
             family,
             max_flows,
