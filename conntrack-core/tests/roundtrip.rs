@@ -183,6 +183,18 @@ proptest! {
     }
 }
 
+/// Every day that a time stamp can be on.
+#[test]
+fn the_calendar_is_right() {
+    const DAY: i64 = 86_400_000_000_000;
+    for day in i64::MIN / DAY..=i64::MAX / DAY {
+        let stamp = Timestamp(day * DAY);
+        let other = jiff::Timestamp::from_nanosecond(i128::from(stamp.0)).unwrap();
+        assert_eq!(stamp.to_string(), format!("{other:.9}"));
+        assert_eq!(stamp.to_string().parse(), Ok(stamp));
+    }
+}
+
 #[test]
 fn keys_look_like_this() {
     for text in [
