@@ -1,0 +1,317 @@
+//! A loaded data path: its maps and programs as owned handles, whether this
+//! process loaded them or found them pinned. Attaching is `attach`'s matter.
+
+use std::mem::MaybeUninit;
+use std::path::Path;
+
+use conntrack_core::Config;
+use conntrack_core::Sysctls;
+use libbpf_rs::MapHandle;
+use libbpf_rs::OpenObject;
+use libbpf_rs::ProgramHandle;
+use libbpf_rs::ProgramType;
+use libbpf_rs::skel::OpenSkel;
+use libbpf_rs::skel::SkelBuilder;
+
+use crate::defines::ABI;
+use crate::defines::IFACES;
+use crate::defines::SLOTS;
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::log;
+use crate::probe;
+use crate::records::Meta;
+use crate::settings;
+use crate::shape;
+use crate::skel::ConntrackSkelBuilder;
+use crate::skel::OpenConntrackSkel;
+use crate::sys;
+use crate::sys::BpfObject;
+
+/// What is fixed when a data path is loaded.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    max_flows4: u32,
+    max_flows6: u32,
+    sysctls: Sysctls,
+    replay: bool,
+}
+
+impl LoadOptions {
+    /// Tables and settings as configured.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            max_flows4: config.table.max_flows,
+            max_flows6: config.table.flows_v6(),
+            sysctls: config.conntrack,
+            replay: false,
+        }
+    }
+
+    /// Time and frame length come from the replay map instead of the clock and
+    /// the frame.
+    #[must_use]
+    pub fn replay(mut self) -> Self {
+        self.replay = true;
+        self
+    }
+
+    fn meta(&self) -> Result<Meta> {
+        let mut seed = [0; 48];
+        sys::random(&mut seed).context("draw the seed of the flow hash")?;
+        let (words, _) = seed.as_chunks::<4>();
+        let mut hash_seed = [0; 12];
+        for (word, bytes) in hash_seed.iter_mut().zip(words) {
+            *word = u32::from_ne_bytes(*bytes);
+        }
+        Ok(Meta {
+            abi: ABI,
+            buckets4: buckets(self.max_flows4),
+            buckets6: buckets(self.max_flows6),
+            hash_seed,
+            created: sys::boottime_ns(),
+            max_flows4: self.max_flows4.into(),
+            max_flows6: self.max_flows6.into(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Meta::default()
+        })
+    }
+}
+
+/// Buckets that hold this many flows at a load of 80 %: beyond it two choices
+/// begin to leave flows without a slot.
+fn buckets(max_flows: u32) -> u32 {
+    let per_bucket = SLOTS * 4 / 5;
+    max_flows.div_ceil(per_bucket).max(16)
+}
+
+/// The maps. Each handle owns its descriptor; `bpf/maps.h` says what is in them.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "named as in bpf/maps.h and bpf/config.h")]
+pub struct Maps {
+    pub table4: MapHandle,
+    pub table6: MapHandle,
+    pub cpu: MapHandle,
+    pub ifstats: MapHandle,
+    pub frag: MapHandle,
+    pub meta: MapHandle,
+    pub attach: MapHandle,
+    pub settings: MapHandle,
+    pub ifaces: MapHandle,
+    pub replay: MapHandle,
+}
+
+impl Maps {
+    /// Every map with the name it is pinned under.
+    pub fn named(&self) -> [(&'static str, &MapHandle); 10] {
+        [
+            ("table4", &self.table4),
+            ("table6", &self.table6),
+            ("cpu", &self.cpu),
+            ("ifstats", &self.ifstats),
+            ("frag", &self.frag),
+            ("meta", &self.meta),
+            ("attach", &self.attach),
+            ("settings", &self.settings),
+            ("ifaces", &self.ifaces),
+            ("replay", &self.replay),
+        ]
+    }
+}
+
+/// The programs, owned as the maps are.
+#[derive(Debug)]
+pub struct Programs {
+    /// What comes in, seen by XDP.
+    pub xdp: ProgramHandle,
+    /// What comes in, seen by TC.
+    pub tc_ingress: ProgramHandle,
+    /// What goes out.
+    pub tc_egress: ProgramHandle,
+}
+
+impl Programs {
+    /// Every program with its name in the source.
+    pub fn named(&self) -> [(&'static str, &ProgramHandle); 3] {
+        [
+            ("ct_xdp", &self.xdp),
+            ("ct_tc_ingress", &self.tc_ingress),
+            ("ct_tc_egress", &self.tc_egress),
+        ]
+    }
+}
+
+/// A data path in the kernel. Dropping it frees what is neither attached nor
+/// pinned.
+#[derive(Debug)]
+pub struct Datapath {
+    /// Its maps.
+    pub maps: Maps,
+    /// Its programs.
+    pub programs: Programs,
+    /// What it is, as of loading or opening.
+    pub meta: Meta,
+}
+
+impl Datapath {
+    /// Loads the programs and creates the maps.
+    ///
+    /// # Errors
+    /// `NotPermitted` without the privileges for it (`CAP_BPF` and
+    /// `CAP_NET_ADMIN`, or root), `Unsupported` if the verifier of this kernel
+    /// refuses the programs.
+    pub fn load(options: &LoadOptions) -> Result<Self> {
+        log::redirect_libbpf();
+        probe::may_load()?;
+        let meta = options.meta()?;
+        let mut slot = MaybeUninit::<OpenObject>::uninit();
+        let mut open = ConntrackSkelBuilder::default()
+            .open(&mut slot)
+            .context("open the BPF object")?;
+        configure(&mut open, options, &meta)?;
+        let skel = open.load().map_err(refused)?;
+        let own = |map: &libbpf_rs::MapMut<'_>| MapHandle::try_from(&**map);
+        let own_maps = || -> libbpf_rs::Result<Maps> {
+            Ok(Maps {
+                table4: own(&skel.maps.ct_table4)?,
+                table6: own(&skel.maps.ct_table6)?,
+                cpu: own(&skel.maps.ct_cpu)?,
+                ifstats: own(&skel.maps.ct_ifstats)?,
+                frag: own(&skel.maps.ct_frag)?,
+                meta: own(&skel.maps.ct_meta)?,
+                attach: own(&skel.maps.ct_attach)?,
+                settings: own(&skel.maps.data_settings)?,
+                ifaces: own(&skel.maps.data_ifaces)?,
+                replay: own(&skel.maps.data_replay)?,
+            })
+        };
+        let own_programs = || -> libbpf_rs::Result<Programs> {
+            Ok(Programs {
+                xdp: ProgramHandle::try_from(&skel.progs.ct_xdp)?,
+                tc_ingress: ProgramHandle::try_from(&skel.progs.ct_tc_ingress)?,
+                tc_egress: ProgramHandle::try_from(&skel.progs.ct_tc_egress)?,
+            })
+        };
+        let maps = own_maps().context("take over the maps")?;
+        let programs = own_programs().context("take over the programs")?;
+        meta.write(&maps.meta)?;
+        Ok(Self {
+            maps,
+            programs,
+            meta,
+        })
+    }
+
+    /// Opens what is pinned in a directory of bpffs.
+    ///
+    /// # Errors
+    /// `NotFound` if a pin is missing, `AbiMismatch` if one is not what this
+    /// version would have put there, `NotPermitted`.
+    pub fn open(dir: &Path) -> Result<Self> {
+        log::redirect_libbpf();
+        let meta_map = open_map(dir, "meta")?;
+        let meta = shape::check_meta(dir, &meta_map)?;
+        let open = |name| {
+            let map = open_map(dir, name)?;
+            shape::check_map(dir, name, &map, &meta)?;
+            Ok::<_, Error>(map)
+        };
+        let maps = Maps {
+            table4: open("table4")?,
+            table6: open("table6")?,
+            cpu: open("cpu")?,
+            ifstats: open("ifstats")?,
+            frag: open("frag")?,
+            attach: open("attach")?,
+            settings: open("settings")?,
+            ifaces: open("ifaces")?,
+            replay: open("replay")?,
+            meta: meta_map,
+        };
+        let programs = Programs {
+            xdp: open_program(dir, "ct_xdp", ProgramType::Xdp)?,
+            tc_ingress: open_program(dir, "ct_tc_ingress", ProgramType::SchedCls)?,
+            tc_egress: open_program(dir, "ct_tc_egress", ProgramType::SchedCls)?,
+        };
+        Ok(Self {
+            maps,
+            programs,
+            meta,
+        })
+    }
+}
+
+/// Sizes, constants and settings, before the verifier looks.
+fn configure(open: &mut OpenConntrackSkel<'_>, options: &LoadOptions, meta: &Meta) -> Result<()> {
+    let cpus = sys::possible_cpus();
+    let frags = probe::xdp_frags();
+    let sizes = [
+        (&mut open.maps.ct_table4, meta.buckets4),
+        (&mut open.maps.ct_table6, meta.buckets6),
+        (&mut open.maps.ct_cpu, cpus),
+        (&mut open.maps.ct_ifstats, cpus * IFACES),
+    ];
+    for (map, entries) in sizes {
+        map.set_max_entries(entries).context("set a map's size")?;
+    }
+    let missing = || Error::new(ErrorKind::Other, "the BPF object lacks a data section");
+    let rodata = open.maps.rodata_data.as_deref_mut().ok_or_else(missing)?;
+    rodata.cfg_buckets4 = meta.buckets4;
+    rodata.cfg_buckets6 = meta.buckets6;
+    rodata.cfg_cpus = cpus;
+    rodata.cfg_xdp_frags = u32::from(frags);
+    rodata.cfg_hash_seed = meta.hash_seed;
+    rodata.cfg_replay = u32::from(options.replay);
+    let data = open.maps.data_settings_data.as_deref_mut();
+    data.ok_or_else(missing)?.ct_settings = settings::encode(&options.sysctls);
+    if !frags {
+        // The section name asks for multi-buffer XDP; libbpf forgets the
+        // section when the type changes.
+        open.progs.ct_xdp.set_prog_type(ProgramType::SchedCls);
+        open.progs.ct_xdp.set_prog_type(ProgramType::Xdp);
+    }
+    Ok(())
+}
+
+/// Loading was permitted, so what refuses is the verifier, or memory.
+fn refused(error: libbpf_rs::Error) -> Error {
+    let error = Error::from(error);
+    let kind = match error.kind() {
+        ErrorKind::NotPermitted | ErrorKind::Other => ErrorKind::Unsupported,
+        kind => kind,
+    };
+    error
+        .context("load the BPF programs (the kernel's reasons are in the log, target libbpf)")
+        .with_kind(kind)
+}
+
+fn open_map(dir: &Path, name: &str) -> Result<MapHandle> {
+    let path = dir.join(format!("map_{name}"));
+    expect(&path, BpfObject::Map)?;
+    MapHandle::from_pinned_path(&path).with_context(|| format!("open {}", path.display()))
+}
+
+fn open_program(dir: &Path, name: &str, kind: ProgramType) -> Result<ProgramHandle> {
+    let path = dir.join(format!("prog_{name}"));
+    expect(&path, BpfObject::Program)?;
+    let program = ProgramHandle::from_pinned_path(&path)
+        .with_context(|| format!("open {}", path.display()))?;
+    shape::check_program(&path, name, &program, kind)?;
+    Ok(program)
+}
+
+/// Is the pin there, and of the kind that its name says? libbpf-rs would take
+/// a program for a map.
+fn expect(path: &Path, kind: BpfObject) -> Result<()> {
+    let (_, found) = sys::open_pin(path).with_context(|| format!("open {}", path.display()))?;
+    match found {
+        Some(found) if found != kind => {
+            let path = path.display();
+            let message = format!("{path} is a BPF {found:?}, not the {kind:?} it should be");
+            Err(shape::mismatch(message))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,55 @@
+//! The `#define`s of `bpf/types.h` that user space needs. BTF does not carry
+//! them, so they are read from the header when this crate is compiled.
+
+const HEADER: &[u8] = include_bytes!("bpf/types.h");
+
+/// Version of the layout of maps and pins: `CT_ABI`.
+pub const ABI: u32 = define(b"#define CT_ABI ");
+
+/// Slots of a bucket.
+pub(crate) const SLOTS: u32 = define(b"#define CT_SLOTS ");
+/// Slots of the interface table.
+pub(crate) const IF_SLOTS: usize = define(b"#define CT_IF_SLOTS ") as usize;
+/// Steps from an interface's first slot within which it is found.
+pub(crate) const IF_PROBE: usize = define(b"#define CT_IF_PROBE ") as usize;
+/// Interfaces that have counters of their own, and the one for all others.
+pub(crate) const IFACES: u32 = define(b"#define CT_IFACES ");
+pub(crate) const IF_ATTACHED: u16 = define(b"#define CT_IF_ATTACHED ") as u16;
+pub(crate) const IF_UPPER: u16 = define(b"#define CT_IF_UPPER ") as u16;
+pub(crate) const IF_RAW_IP: u16 = define(b"#define CT_IF_RAW_IP ") as u16;
+
+/// The decimal number behind `prefix`; compilation fails if there is none.
+const fn define(prefix: &[u8]) -> u32 {
+    let mut at = 0;
+    while at + prefix.len() < HEADER.len() {
+        if starts_with(at, prefix) {
+            return number(at + prefix.len());
+        }
+        at += 1;
+    }
+    panic!("types.h lacks a #define");
+}
+
+const fn starts_with(at: usize, prefix: &[u8]) -> bool {
+    let mut index = 0;
+    while index < prefix.len() {
+        if HEADER[at + index] != prefix[index] {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
+const fn number(mut at: usize) -> u32 {
+    while HEADER[at] == b' ' || HEADER[at] == b'\t' {
+        at += 1;
+    }
+    assert!(HEADER[at].is_ascii_digit(), "the #define is no number");
+    let mut value = 0;
+    while HEADER[at].is_ascii_digit() {
+        value = value * 10 + (HEADER[at] - b'0') as u32;
+        at += 1;
+    }
+    value
+}

@@ -1,0 +1,136 @@
+//! The two records that user space keeps for itself in maps: what an instance
+//! is (`ct_meta`) and where it is attached (`ct_attach`).
+
+use libbpf_rs::MapCore;
+use libbpf_rs::MapFlags;
+use libbpf_rs::MapHandle;
+use plain::Plain;
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::skel::types::ct_meta;
+
+// SAFETY: nothing but integers, and no padding (types.h asserts the size).
+unsafe impl Plain for ct_meta {}
+
+/// What an instance is: written by the process that loaded it, read by those
+/// that open it.
+#[derive(Clone, Eq, PartialEq, Debug, Default)]
+#[non_exhaustive]
+pub struct Meta {
+    /// Version of the layout, [`crate::ABI`] of the writer.
+    pub abi: u32,
+    /// Set-up has come to its end.
+    pub ready: bool,
+    /// Buckets of the IPv4 table.
+    pub buckets4: u32,
+    /// Buckets of the IPv6 table.
+    pub buckets6: u32,
+    /// Seed of the flow hash.
+    pub hash_seed: [u32; 12],
+    /// Inode number of the network namespace; 0 while not attached anywhere.
+    pub netns_ino: u64,
+    /// Device of that inode.
+    pub netns_dev: u64,
+    /// When it was loaded: nanoseconds of `CLOCK_BOOTTIME`.
+    pub created: u64,
+    /// IPv4 flows it is sized for.
+    pub max_flows4: u64,
+    /// IPv6 flows it is sized for.
+    pub max_flows6: u64,
+    /// Version of the crate that loaded it.
+    pub version: String,
+    /// How the user named the namespace; empty for the current one.
+    pub netns: String,
+}
+
+const KEY: [u8; 4] = [0; 4];
+
+impl Meta {
+    /// Reads the record of an instance.
+    pub(crate) fn read(map: &MapHandle) -> Result<Self> {
+        let value = map.lookup(&KEY, MapFlags::ANY).context("read ct_meta")?;
+        let bytes = value.unwrap_or_default();
+        let mut raw = ct_meta::default();
+        raw.copy_from_bytes(&bytes)
+            .map_err(|_| Error::new(ErrorKind::AbiMismatch, "ct_meta has another size"))?;
+        Ok(Self {
+            abi: raw.abi,
+            ready: raw.ready != 0,
+            buckets4: raw.buckets4,
+            buckets6: raw.buckets6,
+            hash_seed: raw.hash_seed,
+            netns_ino: raw.netns_ino,
+            netns_dev: raw.netns_dev,
+            created: raw.created,
+            max_flows4: raw.max_flows4,
+            max_flows6: raw.max_flows6,
+            version: from_chars(&raw.version),
+            netns: from_chars(&raw.netns),
+        })
+    }
+
+    /// Writes the record.
+    pub(crate) fn write(&self, map: &MapHandle) -> Result<()> {
+        let mut raw = ct_meta {
+            abi: self.abi,
+            ready: u32::from(self.ready),
+            buckets4: self.buckets4,
+            buckets6: self.buckets6,
+            hash_seed: self.hash_seed,
+            netns_ino: self.netns_ino,
+            netns_dev: self.netns_dev,
+            created: self.created,
+            max_flows4: self.max_flows4,
+            max_flows6: self.max_flows6,
+            ..Default::default()
+        };
+        to_chars(&self.version, &mut raw.version);
+        to_chars(&self.netns, &mut raw.netns);
+        // SAFETY: see the `Plain` implementation.
+        let bytes = unsafe { plain::as_bytes(&raw) };
+        map.update(&KEY, bytes, MapFlags::ANY)
+            .context("write ct_meta")
+    }
+}
+
+/// A C string in an array, up to its NUL.
+fn from_chars(chars: &[i8]) -> String {
+    let bytes = chars
+        .iter()
+        .map(|&c| c.cast_unsigned())
+        .take_while(|&b| b != 0);
+    String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned()
+}
+
+/// Cuts the text at a character so that a NUL fits behind it.
+fn to_chars(text: &str, chars: &mut [i8]) {
+    let room = chars.len().saturating_sub(1);
+    let end = (0..=room.min(text.len()))
+        .rev()
+        .find(|&end| text.is_char_boundary(end));
+    let bytes = text.as_bytes().iter().take(end.unwrap_or(0));
+    for (to, from) in chars.iter_mut().zip(bytes) {
+        *to = from.cast_signed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_at_characters() {
+        let mut chars = [0; 4];
+        to_chars("abé", &mut chars);
+        assert_eq!(from_chars(&chars), "ab");
+        let mut chars = [0; 5];
+        to_chars("abé", &mut chars);
+        assert_eq!(from_chars(&chars), "abé");
+        let mut chars = [0; 3];
+        to_chars("", &mut chars);
+        assert_eq!(from_chars(&chars), "");
+    }
+}

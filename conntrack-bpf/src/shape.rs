@@ -1,0 +1,145 @@
+//! What pinned maps and programs must look like before this version touches
+//! them. libbpf would say EINVAL at best; here the pin and the sizes are named.
+
+use std::fmt;
+use std::mem::size_of;
+use std::path::Path;
+
+use libbpf_rs::MapCore;
+use libbpf_rs::MapHandle;
+use libbpf_rs::MapType;
+use libbpf_rs::ProgramHandle;
+use libbpf_rs::ProgramType;
+
+use crate::defines::ABI;
+use crate::defines::IFACES;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::records::Meta;
+use crate::skel::types;
+use crate::sys;
+
+/// Type, sizes and capacity of a map.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+struct Shape {
+    kind: MapType,
+    key: usize,
+    value: usize,
+    entries: u32,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            key,
+            value,
+            entries,
+        } = self;
+        write!(f, "{kind:?} of {entries}, key {key}, value {value} bytes")
+    }
+}
+
+impl Shape {
+    fn array(value: usize, entries: u32) -> Self {
+        Self {
+            kind: MapType::Array,
+            key: size_of::<u32>(),
+            value,
+            entries,
+        }
+    }
+
+    fn of(map: &MapHandle) -> Self {
+        Self {
+            kind: map.map_type(),
+            key: map.key_size() as usize,
+            value: map.value_size() as usize,
+            entries: map.max_entries(),
+        }
+    }
+
+    /// As `bpf/maps.h` and `bpf/config.h` have it.
+    fn expected(name: &str, meta: &Meta) -> Option<Self> {
+        let cpus = sys::possible_cpus();
+        Some(match name {
+            "table4" => Self::array(size_of::<types::ct_bucket4>(), meta.buckets4),
+            "table6" => Self::array(size_of::<types::ct_bucket6>(), meta.buckets6),
+            "cpu" => Self::array(size_of::<types::ct_cpu>(), cpus),
+            "ifstats" => Self::array(size_of::<types::ct_ifstat>(), cpus * IFACES),
+            "frag" => Self {
+                kind: MapType::LruHash,
+                key: size_of::<types::ct_frag_key>(),
+                value: size_of::<types::ct_frag>(),
+                entries: 16_384,
+            },
+            "attach" => Self {
+                kind: MapType::Hash,
+                key: size_of::<u32>(),
+                value: size_of::<types::ct_attach>(),
+                entries: IFACES,
+            },
+            "settings" => Self::array(size_of::<types::data_settings>(), 1),
+            "ifaces" => Self::array(size_of::<types::data_ifaces>(), 1),
+            "replay" => Self::array(size_of::<types::data_replay>(), 1),
+            _ => return None,
+        })
+    }
+}
+
+/// Reads the record of a pinned instance, if it is of this layout.
+pub(crate) fn check_meta(dir: &Path, map: &MapHandle) -> Result<Meta> {
+    let expected = Shape::array(size_of::<types::ct_meta>(), 1);
+    compare(&dir.join("map_meta"), Shape::of(map), expected)?;
+    let meta = Meta::read(map)?;
+    // 0: the process that pinned it died before it wrote the record.
+    if meta.abi != ABI {
+        let path = dir.display();
+        let abi = meta.abi;
+        return Err(mismatch(format!(
+            "{path} has layout {abi}, this program knows layout {ABI}"
+        )));
+    }
+    Ok(meta)
+}
+
+/// Checks that a pinned map is what this version would have made of `meta`.
+pub(crate) fn check_map(dir: &Path, name: &str, map: &MapHandle, meta: &Meta) -> Result<()> {
+    let path = dir.join(format!("map_{name}"));
+    match Shape::expected(name, meta) {
+        Some(expected) => compare(&path, Shape::of(map), expected),
+        None => Err(mismatch(format!("{} is no map of ours", path.display()))),
+    }
+}
+
+/// Checks that a pinned program bears the name and the type it should.
+pub(crate) fn check_program(
+    path: &Path,
+    name: &str,
+    program: &ProgramHandle,
+    kind: ProgramType,
+) -> Result<()> {
+    if program.name() == name && program.prog_type() == kind {
+        return Ok(());
+    }
+    let (path, found) = (path.display(), program.name().display());
+    let found_kind = program.prog_type();
+    Err(mismatch(format!(
+        "{path} is the {found_kind:?} program {found}, not the {kind:?} program {name}"
+    )))
+}
+
+fn compare(path: &Path, found: Shape, expected: Shape) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(mismatch(format!(
+        "{path} is not what this version made: {found}; expected {expected}"
+    )))
+}
+
+pub(crate) fn mismatch(message: String) -> Error {
+    Error::new(ErrorKind::AbiMismatch, message)
+}

@@ -1,0 +1,163 @@
+//! System calls that neither the standard library nor libbpf-rs offers in a
+//! form we can use. Every function is safe to call with any arguments.
+
+use std::ffi::CString;
+use std::ffi::c_void;
+use std::fs;
+use std::mem::size_of;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::FromRawFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::time::ClockId;
+use nix::time::clock_gettime;
+use nix::unistd::SysconfVar;
+use nix::unistd::sysconf;
+
+/// Attach types of `bpf_link_create` that we use.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum LinkKind {
+    Xdp,
+    TcxIngress,
+    TcxEgress,
+}
+
+impl LinkKind {
+    fn attach_type(self) -> libbpf_sys::bpf_attach_type {
+        match self {
+            Self::Xdp => libbpf_sys::BPF_XDP,
+            Self::TcxIngress => libbpf_sys::BPF_TCX_INGRESS,
+            Self::TcxEgress => libbpf_sys::BPF_TCX_EGRESS,
+        }
+    }
+}
+
+/// `BPF_LINK_CREATE` on an interface of the calling thread's namespace. Closing
+/// the descriptor detaches.
+pub(crate) fn link_create(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    kind: LinkKind,
+    flags: u32,
+) -> Result<OwnedFd, Errno> {
+    let target = i32::try_from(ifindex).map_err(|_| Errno::ENODEV)?;
+    let opts = libbpf_sys::bpf_link_create_opts {
+        sz: size_of::<libbpf_sys::bpf_link_create_opts>() as libbpf_sys::size_t,
+        flags,
+        ..Default::default()
+    };
+    // SAFETY: the descriptor is open for the call, `opts` outlives it.
+    let fd = unsafe {
+        libbpf_sys::bpf_link_create(program.as_raw_fd(), target, kind.attach_type(), &opts)
+    };
+    owned(fd)
+}
+
+/// Loads a program of two instructions; what a kernel takes is found out with
+/// it.
+pub(crate) fn load_trivial(kind: libbpf_sys::bpf_prog_type, flags: u32) -> Result<OwnedFd, Errno> {
+    let move_imm = libbpf_sys::bpf_insn {
+        code: 0xb7, // BPF_ALU64 | BPF_MOV | BPF_K into r0
+        imm: 2,     // XDP_PASS
+        ..Default::default()
+    };
+    let exit = libbpf_sys::bpf_insn {
+        code: 0x95, // BPF_JMP | BPF_EXIT
+        ..Default::default()
+    };
+    let insns = [move_imm, exit];
+    let mut opts = libbpf_sys::bpf_prog_load_opts {
+        sz: size_of::<libbpf_sys::bpf_prog_load_opts>() as libbpf_sys::size_t,
+        prog_flags: flags,
+        ..Default::default()
+    };
+    // SAFETY: the strings end in NUL, `insns` and `opts` outlive the call.
+    let fd = unsafe {
+        libbpf_sys::bpf_prog_load(
+            kind,
+            c"ct_probe".as_ptr(),
+            c"GPL".as_ptr(),
+            insns.as_ptr(),
+            insns.len() as libbpf_sys::size_t,
+            &mut opts,
+        )
+    };
+    owned(fd)
+}
+
+/// What a descriptor of the BPF system stands for.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum BpfObject {
+    Map,
+    Program,
+    Link,
+}
+
+/// Opens a pin and says what it is; `None` without /proc.
+pub(crate) fn open_pin(path: &Path) -> Result<(OwnedFd, Option<BpfObject>), Errno> {
+    let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the path ends in NUL and outlives the call.
+    let fd = owned(unsafe { libbpf_sys::bpf_obj_get(c_path.as_ptr()) })?;
+    let link = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    let kind = match link.as_deref().unwrap_or(Path::new("")).to_str() {
+        Some("anon_inode:bpf-map") => Some(BpfObject::Map),
+        Some("anon_inode:bpf-prog") => Some(BpfObject::Program),
+        Some("anon_inode:bpf_link") => Some(BpfObject::Link),
+        _ => None,
+    };
+    Ok((fd, kind))
+}
+
+/// Highest number of a CPU that this machine can ever have, plus one. Not their
+/// count: numbers may have gaps.
+pub(crate) fn possible_cpus() -> u32 {
+    let listed = fs::read_to_string("/sys/devices/system/cpu/possible");
+    let last = listed.ok().and_then(|list| {
+        let last = list.trim().rsplit([',', '-']).next()?;
+        last.parse::<u32>().ok()
+    });
+    let configured = || {
+        let count = sysconf(SysconfVar::_NPROCESSORS_CONF).ok().flatten();
+        count.and_then(|count| u32::try_from(count).ok())
+    };
+    last.map(|last| last + 1)
+        .or_else(configured)
+        .unwrap_or(1)
+        .max(1)
+}
+
+/// Nanoseconds of `CLOCK_BOOTTIME`.
+pub(crate) fn boottime_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    let nanos = now.unwrap_or_default().as_nanos();
+    u64::try_from(nanos).unwrap_or(u64::MAX)
+}
+
+/// Fills the buffer with random bytes.
+pub(crate) fn random(bytes: &mut [u8]) -> Result<(), Errno> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let rest = &mut bytes[filled..];
+        // SAFETY: pointer and length describe `rest`.
+        let count = unsafe { libc::getrandom(rest.as_mut_ptr().cast::<c_void>(), rest.len(), 0) };
+        match usize::try_from(count) {
+            Ok(count) => filled += count,
+            Err(_) if Errno::last() == Errno::EINTR => {}
+            Err(_) => return Err(Errno::last()),
+        }
+    }
+    Ok(())
+}
+
+fn owned(fd: i32) -> Result<OwnedFd, Errno> {
+    if fd < 0 {
+        return Err(Errno::from_raw(-fd));
+    }
+    // SAFETY: the kernel has just given this descriptor to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
