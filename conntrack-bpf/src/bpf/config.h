@@ -5,20 +5,23 @@
 
 #include "types.h"
 
-/* Buckets of the two tables; max_entries of the maps. Default: for 262,144 flows at 80 % load. */
+/* Buckets of the two tables; max_entries of the maps. Default: for 262,144
+ * flows at 80 % load. */
 const volatile __u32 cfg_buckets4 = 21846;
 const volatile __u32 cfg_buckets6 = 10923;
 
 /* Entries of ct_cpu: possible CPUs. */
 const volatile __u32 cfg_cpus = 1;
 
-/* 1: multi-buffer XDP (Linux 5.18), so frames may be larger than their first piece. */
+/* 1: multi-buffer XDP (Linux 5.18), so frames may be larger than their first
+ * piece. */
 const volatile __u32 cfg_xdp_frags = 1;
 
 /* Random per instance, or tuples could be chosen to collide. */
 const volatile __u32 cfg_hash_seed[12] = {};
 
-/* 1: time and wire length come from ct_replay, not from the clock and the frame. */
+/* 1: time and wire length come from ct_replay, not from the clock and the
+ * frame. */
 const volatile __u32 cfg_replay = 0;
 
 /* Changed while packets run: one word at a time, each read on its own. */

@@ -30,30 +30,31 @@ static __always_inline void ct_stamp(struct ct_pkt *pkt)
 SEC("xdp.frags")
 int ct_xdp(struct xdp_md *ctx)
 {
-	struct ct_work w = {.pkt = {.segs = 1, .ifindex = ctx->ingress_ifindex}};
-	struct ct_iface *iface = ct_iface_of(ctx->ingress_ifindex);
 	struct ct_mem m = {
 		.data = (void *)(long)ctx->data,
 		.end = (void *)(long)ctx->data_end,
 		.ctx = ctx,
 		.xdp = 1,
 	};
-	struct ct_frame f = {};
-	struct ct_cpu *cpu = ct_this_cpu();
+	struct ct_iface *iface = ct_iface_of(ctx->ingress_ifindex);
+	__u32 number = bpf_get_smp_processor_id();
+	struct ct_work *w = ct_work_of(number);
+	struct ct_cpu *cpu = ct_cpu_of(number);
 	enum ct_pass pass;
 
-	if (!cpu)
+	if (!w || !cpu)
 		return XDP_PASS;
+	w->cpu = number;
+	ct_pkt_begin(&w->pkt, &w->frame, ct_now_coarse(), 1, ctx->ingress_ifindex);
 	if (cfg_replay)
-		f.wire_len = ct_replay.wire_len;
+		w->frame.wire_len = ct_replay.wire_len;
 	else if (cfg_xdp_frags)
-		f.wire_len = bpf_xdp_get_buff_len(ctx);
+		w->frame.wire_len = bpf_xdp_get_buff_len(ctx);
 	else
-		f.wire_len = ctx->data_end - ctx->data;
-	w.pkt.now = ct_now_coarse();
-	pass = ct_parse(&m, &f, &w.pkt, iface && (iface->flags & CT_IF_RAW_IP));
-	ct_stamp(&w.pkt);
-	ct_track(&w, cpu, pass, iface);
+		w->frame.wire_len = ctx->data_end - ctx->data;
+	pass = ct_parse(&m, &w->frame, &w->pkt, iface && (iface->flags & CT_IF_RAW_IP));
+	ct_stamp(&w->pkt);
+	ct_track(w, cpu, pass, iface);
 	return XDP_PASS;
 }
 
@@ -76,10 +77,10 @@ static __always_inline enum ct_pass ct_parse_skb(struct __sk_buff *skb, struct c
 			.ctx = skb,
 			.xdp = 0,
 		};
-		struct ct_frame f = {.wire_len = skb->len};
 
-		w->pkt = (struct ct_pkt){.now = now, .segs = segs, .ifindex = skb->ifindex};
-		pass = ct_parse(&m, &f, &w->pkt, raw_ip);
+		ct_pkt_begin(&w->pkt, &w->frame, now, segs, skb->ifindex);
+		w->frame.wire_len = skb->len;
+		pass = ct_parse(&m, &w->frame, &w->pkt, raw_ip);
 		if (pass != CT_PASS_TRUNCATED || skb->data_end - skb->data >= skb->len)
 			break;
 		if (bpf_skb_pull_data(skb, skb->len < CT_PULL ? skb->len : CT_PULL))
@@ -88,14 +89,16 @@ static __always_inline enum ct_pass ct_parse_skb(struct __sk_buff *skb, struct c
 	return pass;
 }
 
-static __always_inline int ct_tc(struct __sk_buff *skb, struct ct_work *w,
-				 const struct ct_iface *iface)
+static __always_inline int ct_tc(struct __sk_buff *skb, const struct ct_iface *iface)
 {
-	struct ct_cpu *cpu = ct_this_cpu();
+	__u32 number = bpf_get_smp_processor_id();
+	struct ct_work *w = ct_work_of(number);
+	struct ct_cpu *cpu = ct_cpu_of(number);
 	enum ct_pass pass;
 
-	if (!cpu)
+	if (!w || !cpu)
 		return TC_ACT_UNSPEC;
+	w->cpu = number;
 	pass = ct_parse_skb(skb, w, iface && (iface->flags & CT_IF_RAW_IP));
 	ct_stamp(&w->pkt);
 	ct_track(w, cpu, pass, iface);
@@ -105,9 +108,7 @@ static __always_inline int ct_tc(struct __sk_buff *skb, struct ct_work *w,
 SEC("tc")
 int ct_tc_ingress(struct __sk_buff *skb)
 {
-	struct ct_work w = {};
-
-	return ct_tc(skb, &w, ct_iface_of(skb->ifindex));
+	return ct_tc(skb, ct_iface_of(skb->ifindex));
 }
 
 /*
@@ -117,16 +118,14 @@ int ct_tc_ingress(struct __sk_buff *skb)
 SEC("tc")
 int ct_tc_egress(struct __sk_buff *skb)
 {
-	struct ct_work w = {};
-
 	if (skb->ingress_ifindex && ct_iface_of(skb->ingress_ifindex)) {
-		struct ct_cpu *cpu = ct_this_cpu();
+		struct ct_cpu *cpu = ct_cpu_of(bpf_get_smp_processor_id());
 
 		if (cpu)
 			ct_count_pass(cpu, CT_PASS_DUPLICATE, 1);
 		return TC_ACT_UNSPEC;
 	}
-	return ct_tc(skb, &w, ct_iface_of(skb->ifindex));
+	return ct_tc(skb, ct_iface_of(skb->ifindex));
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -22,11 +22,6 @@ enum ct_answer {
 	CT_AGAIN,  /* the flow changed under us: look it up again */
 };
 
-struct ct_step {
-	enum ct_answer answer;
-	__u64 word; /* of the flow after an accepted packet */
-};
-
 static __always_inline __u64 ct_word_state(__u64 word)
 {
 	return (word & CT_W_STATE) >> CT_W_STATE_SHIFT;
@@ -56,7 +51,8 @@ static __always_inline void ct_count(struct ct_ref *ref, enum ct_dir dir, const 
 		ref->head->carry[ct_slot_index(ref->slot)][dir & 1]++;
 }
 
-/* Takes it back: the slot was given to another flow between our look and our add. */
+/* Takes it back: the slot was given to another flow between our look and our
+ * add. */
 static __always_inline void ct_uncount(struct ct_ref *ref, enum ct_dir dir,
 				       const struct ct_pkt *pkt)
 {
@@ -67,7 +63,8 @@ static __always_inline void ct_uncount(struct ct_ref *ref, enum ct_dir dir,
 /*
  * Forward only: a packet that read the coarse clock after another read the
  * precise one must not turn the flow's time back. One retry is enough: whoever
- * beat us twice wrote a time later than our packet by less than it takes to try.
+ * beat us twice wrote a time later than our packet by less than it takes to
+ * try.
  */
 static __always_inline void ct_touch(struct ct_flow *flow, __u64 now)
 {
@@ -98,7 +95,6 @@ static __always_inline void ct_note_segment(struct ct_flow *flow, enum ct_dir di
 	end->seq = pkt->seq;
 	end->ack = pkt->ack;
 	end->win = pkt->window;
-	end->len = pkt->payload;
 	end->flags = pkt->tcp_flags;
 }
 

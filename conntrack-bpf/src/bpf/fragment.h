@@ -18,7 +18,8 @@ static __always_inline void ct_frag_key(const struct ct_frame *f, const struct c
 	__builtin_memset(key, 0, sizeof(*key));
 	key->family = pkt->family;
 	key->id_be = f->frag_id;
-	/* In IPv6 the field may name an extension header, in the first fragment only. */
+	/* In IPv6 the field may name an extension header, in the first fragment only.
+   */
 	key->proto = pkt->family == 4 ? f->proto : 0;
 	key->src[0] = pkt->src[0];
 	key->dst[0] = pkt->dst[0];

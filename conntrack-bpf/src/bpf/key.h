@@ -18,7 +18,8 @@ struct ct_key {
 	__u16 pad;
 };
 
-/* Where a key may live, and how to tell it from others without reading it whole. */
+/* Where a key may live, and how to tell it from others without reading it
+ * whole. */
 struct ct_hash {
 	__u32 bucket[2];
 	__u32 home; /* preferred slot of bucket[0] */
@@ -27,7 +28,8 @@ struct ct_hash {
 	__u64 mixed; /* all bits; IPv6 slots keep it in their first line */
 };
 
-/* Order of two end points: words as loaded, most significant first; then ports. */
+/* Order of two end points: words as loaded, most significant first; then ports.
+ */
 static __always_inline int ct_src_is_hi(const struct ct_pkt *pkt, __be16 src_port, __be16 dst_port,
 					int v6)
 {

@@ -75,7 +75,8 @@ struct {
 	__type(value, struct ct_attach);
 } ct_attach SEC(".maps");
 
-/* BTF keeps only enums that something refers to; user space wants their names. */
+/* BTF keeps only enums that something refers to; user space wants their names.
+ */
 const enum ct_class *unused_class __attribute__((unused));
 const enum ct_pass *unused_pass __attribute__((unused));
 const enum ct_drop *unused_drop __attribute__((unused));

@@ -12,6 +12,12 @@
 #define CT_TCP_ACK 0x10
 #define CT_TCP_URG 0x20
 
+/* TCP options, of a SYN; and whether there are any that matter. */
+#define CT_OPT_SOME   1
+#define CT_OPT_WSCALE 2
+#define CT_OPT_SACK   4
+#define CT_OPT_EDGES  8 /* SACK blocks were seen: only the first option with any counts */
+
 /* What the parser made of a packet. */
 enum ct_kind {
 	CT_KIND_FLOW,	  /* belongs to a flow by its own tuple */
@@ -23,27 +29,31 @@ enum ct_kind {
 struct ct_pkt {
 	__u64 now;
 	__u32 src[4], dst[4];		 /* network order as loaded; IPv4 in the first word */
-	__u32 outer_dst[4];		 /* of an ICMP error */
 	__be16 src_port_be, dst_port_be; /* ICMP: see key.h */
 	__u32 bytes;			 /* IP total lengths, of all segments */
 	__u32 segs;			 /* 1, or the segments of a GSO super-packet */
 	__u32 ifindex;
 	__u32 seq, ack; /* TCP, host order */
 	__u32 payload;	/* TCP payload bytes */
+	__u32 sack;	/* TCP: highest right edge of a SACK block, or ack */
 	__u16 window;	/* TCP, host order */
 	__u8 tcp_flags;
 	__u8 family; /* 4 or 6 */
 	__u8 proto;
-	__u8 kind;  /* enum ct_kind */
-	__u8 reply; /* ICMP: this is an answer by its type */
+	__u8 kind;     /* enum ct_kind */
+	__u8 reply;    /* ICMP: this is an answer by its type */
+	__u8 returned; /* ICMP error: goes to whoever sent the packet inside it */
+	__u8 options;  /* CT_OPT_* */
+	__u8 wscale;   /* TCP window scale, at most 14 */
 };
 
 /* How far the parser has come, and what it found out about the frame. */
 struct ct_frame {
 	__u32 wire_len;
-	__u32 off;    /* of the header that is parsed next */
-	__u32 l3;     /* of the IP header */
-	__u32 l3_end; /* where the IP packet ends, by its own length field */
+	__u32 off;	   /* of the header that is parsed next */
+	__u32 l3;	   /* of the IP header */
+	__u32 l3_end;	   /* where the IP packet ends, by its own length field */
+	__u32 options_end; /* of TCP's options */
 	__be32 frag_id;
 	__u16 frag_off; /* in bytes; 0 is a first or only fragment */
 	__be16 ethertype;
@@ -51,6 +61,30 @@ struct ct_frame {
 	__u8 proto;
 	__u16 pad;
 };
+
+/*
+ * Scratch is not wiped between packets. These are the fields that somebody may
+ * read without the parser having written them.
+ */
+static __always_inline void ct_pkt_begin(struct ct_pkt *pkt, struct ct_frame *f, __u64 now,
+					 __u32 segs, __u32 ifindex)
+{
+	pkt->now = now;
+	pkt->src_port_be = 0;
+	pkt->dst_port_be = 0;
+	pkt->bytes = 0;
+	pkt->segs = segs;
+	pkt->ifindex = ifindex;
+	pkt->tcp_flags = 0;
+	pkt->proto = 0;
+	pkt->kind = CT_KIND_FLOW;
+	pkt->reply = 0;
+	pkt->returned = 0;
+	pkt->options = 0;
+	pkt->wscale = 0;
+	f->frag_off = 0;
+	f->fragmented = 0;
+}
 
 /* ICMP of the other family is a protocol like any other. */
 static __always_inline int ct_is_icmp(const struct ct_pkt *pkt)

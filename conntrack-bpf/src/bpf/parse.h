@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * From frame to struct ct_pkt. One function a header; each checks its bounds,
- * reads, and says where the next header is. No map but the fragments', no clock.
+ * reads, and says where the next header is. No map but the fragments', no
+ * clock.
  *
  * Offsets are numbers, not pointers: adding a length from the packet to a
  * packet pointer more than once exceeds what older verifiers can follow.
@@ -9,15 +10,15 @@
 #ifndef CT_PARSE_H
 #define CT_PARSE_H
 
+#include <bpf/bpf_endian.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
-#include <bpf/bpf_endian.h>
 
-#include "packet.h"
 #include "icmp.h"
+#include "packet.h"
 
 #define CT_VLAN_DEPTH 4
 #define CT_EXT_DEPTH  16
@@ -93,7 +94,8 @@ static __always_inline enum ct_pass ct_parse_ether(const struct ct_mem *m, struc
 	return ct_is_vlan(f->ethertype) ? CT_PASS_VLAN_DEPTH : CT_PARSED;
 }
 
-/* A frame that starts with the IP header (tun, WireGuard): the version is the ethertype. */
+/* A frame that starts with the IP header (tun, WireGuard): the version is the
+ * ethertype. */
 static __always_inline enum ct_pass ct_parse_raw(const struct ct_mem *m, struct ct_frame *f)
 {
 	__u8 *first = ct_at(m, 0, 1);
@@ -160,7 +162,8 @@ static __always_inline int ct_is_ext(__u8 proto)
  * Walks the extension headers the kernel walks (ipv6_skip_exthdr): hop-by-hop,
  * routing, destination, fragment, AH. Leaves f->proto at the first other one.
  * All it learns goes to memory at once: the verifier does not follow memory it
- * was handed, so sixteen rounds cost sixteen rounds and not three to that power.
+ * was handed, so sixteen rounds cost sixteen rounds and not three to that
+ * power.
  */
 static __always_inline enum ct_pass ct_walk_ext(const struct ct_mem *m, struct ct_frame *f)
 {
@@ -246,11 +249,90 @@ static __always_inline enum ct_pass ct_parse_ipv6(const struct ct_mem *m, struct
 	return ct_skip_ext(m, f);
 }
 
+/*
+ * Options as nf_conntrack reads them (tcp_options(), tcp_sack()): stop at EOL,
+ * at a length below two, at one that overruns. As in ct_walk_ext(), the place
+ * is kept in memory, so that forty bytes cost forty rounds.
+ */
+static __always_inline int ct_tcp_options(const struct ct_mem *m, struct ct_frame *f,
+					  struct ct_pkt *pkt)
+{
+	for (int i = 0; i < 40; i++) {
+		__u32 off = *(volatile __u32 *)&f->off;
+		__u32 left = *(volatile __u32 *)&f->options_end - off;
+		__u8 *opt = ct_at(m, off, 1);
+		__u8 kind, len;
+
+		if (off >= f->options_end || !opt)
+			return 0;
+		kind = *opt;
+		if (kind == 0)
+			return 0;
+		if (kind == 1) {
+			*(volatile __u32 *)&f->off = off + 1;
+			continue;
+		}
+		opt = ct_at(m, off, 2);
+		if (left < 2 || !opt)
+			return 0;
+		len = opt[1];
+		if (len < 2 || len > left)
+			return 0;
+		if (kind == 3 && len == 3) {
+			opt = ct_at(m, off, 3);
+			if (!opt)
+				return 0;
+			pkt->wscale = opt[2] > 14 ? 14 : opt[2];
+			pkt->options |= CT_OPT_WSCALE;
+		} else if (kind == 4 && len == 2) {
+			pkt->options |= CT_OPT_SACK;
+		} else if (kind == 5 && len >= 10 && (len - 2) % 8 == 0 &&
+			   !(pkt->options & CT_OPT_EDGES)) {
+			pkt->options |= CT_OPT_EDGES;
+			/* Right edges, four bytes into each block. */
+			for (__u32 b = 0; b < 4; b++) {
+				__be32 *edge = ct_at(m, off + 6 + b * 8, 4);
+
+				if (b * 8 + 10 > len || !edge)
+					break;
+				if ((__s32)(bpf_ntohl(*edge) - *(volatile __u32 *)&pkt->sack) > 0)
+					*(volatile __u32 *)&pkt->sack = bpf_ntohl(*edge);
+			}
+			if (!(pkt->tcp_flags & CT_TCP_SYN))
+				return 0;
+		}
+		*(volatile __u32 *)&f->off = off + len;
+	}
+	return 0;
+}
+
+__weak __noinline int ct_options_xdp(struct xdp_md *ctx, struct ct_frame *f, struct ct_pkt *pkt)
+{
+	struct ct_mem m = {.data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end};
+
+	return f && pkt ? ct_tcp_options(&m, f, pkt) : 0;
+}
+
+__weak __noinline int ct_options_skb(struct __sk_buff *ctx, struct ct_frame *f, struct ct_pkt *pkt)
+{
+	struct ct_mem m = {.data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end};
+
+	return f && pkt ? ct_tcp_options(&m, f, pkt) : 0;
+}
+
+/* Nothing but a timestamp, as most segments of most connections have it. */
+static __always_inline int ct_only_timestamp(const struct ct_mem *m, __u32 off, __u32 len)
+{
+	__be32 *first = ct_at(m, off, 4);
+
+	return len == 12 && first && *first == bpf_htonl(0x0101080a);
+}
+
 static __always_inline enum ct_pass ct_parse_tcp(const struct ct_mem *m, struct ct_frame *f,
 						 struct ct_pkt *pkt)
 {
 	struct tcphdr *tcp = ct_at(m, f->off, sizeof(*tcp));
-	__u32 header;
+	__u32 header, options;
 
 	if (!tcp || f->off + sizeof(*tcp) > f->l3_end)
 		return CT_PASS_TRUNCATED;
@@ -263,16 +345,30 @@ static __always_inline enum ct_pass ct_parse_tcp(const struct ct_mem *m, struct 
 	}
 	pkt->seq = bpf_ntohl(tcp->seq);
 	pkt->ack = bpf_ntohl(tcp->ack_seq);
+	pkt->sack = pkt->ack;
 	pkt->window = bpf_ntohs(tcp->window);
 	pkt->tcp_flags = ((__u8 *)tcp)[13];
 	pkt->payload = f->l3_end - f->off - header;
 	if (pkt->segs > 1)
 		pkt->bytes += (pkt->segs - 1) * (f->off - f->l3 + header);
-	f->off += header;
+
+	options = header - sizeof(*tcp);
+	if (!options)
+		return CT_PARSED;
+	pkt->options = CT_OPT_SOME;
+	f->off += sizeof(*tcp);
+	if (!(pkt->tcp_flags & CT_TCP_SYN) && ct_only_timestamp(m, f->off, options))
+		return CT_PARSED;
+	f->options_end = f->off + options;
+	if (m->xdp)
+		ct_options_xdp(m->ctx, f, pkt);
+	else
+		ct_options_skb(m->ctx, f, pkt);
 	return CT_PARSED;
 }
 
-/* UDP, UDP-Lite, SCTP, DCCP: all begin with two ports. `min` is the whole header. */
+/* UDP, UDP-Lite, SCTP, DCCP: all begin with two ports. `min` is the whole
+ * header. */
 static __always_inline enum ct_pass ct_parse_ports(const struct ct_mem *m, struct ct_frame *f,
 						   struct ct_pkt *pkt, __u32 min)
 {
@@ -304,7 +400,8 @@ static __always_inline enum ct_pass ct_parse_udp(const struct ct_mem *m, struct 
 	return ct_parse_ports(m, f, pkt, 8);
 }
 
-/* PPTP's GRE (version 1) has a call id; plain GRE is one flow a pair of hosts. */
+/* PPTP's GRE (version 1) has a call id; plain GRE is one flow a pair of hosts.
+ */
 static __always_inline enum ct_pass ct_parse_gre(const struct ct_mem *m, struct ct_frame *f,
 						 struct ct_pkt *pkt)
 {
@@ -326,8 +423,8 @@ static __always_inline enum ct_pass ct_parse_gre(const struct ct_mem *m, struct 
 }
 
 /*
- * The packet inside an ICMP error. Its tuple replaces the outer one; the outer
- * destination is kept, because an honest error goes back to the inner source.
+ * The packet inside an ICMP error. Its tuple replaces the outer one. An honest
+ * error goes back to whoever sent it; whether this one does is kept.
  * Four bytes of the inner layer 4 are enough, as they are for nf_conntrack.
  */
 static __always_inline enum ct_pass ct_parse_inner(const struct ct_mem *m, struct ct_frame *f,
@@ -343,7 +440,7 @@ static __always_inline enum ct_pass ct_parse_inner(const struct ct_mem *m, struc
 		if (!ip || f->off + sizeof(*ip) > f->l3_end || ip->ihl < 5 ||
 		    (ip->frag_off & bpf_htons(CT_IP_OFFSET)))
 			goto invalid;
-		pkt->outer_dst[0] = pkt->dst[0];
+		pkt->returned = pkt->dst[0] == ip->saddr;
 		pkt->src[0] = ip->saddr;
 		pkt->dst[0] = ip->daddr;
 		f->proto = ip->protocol;
@@ -353,10 +450,10 @@ static __always_inline enum ct_pass ct_parse_inner(const struct ct_mem *m, struc
 
 		if (!ip || f->off + sizeof(*ip) > f->l3_end)
 			goto invalid;
-		pkt->outer_dst[0] = pkt->dst[0];
-		pkt->outer_dst[1] = pkt->dst[1];
-		pkt->outer_dst[2] = pkt->dst[2];
-		pkt->outer_dst[3] = pkt->dst[3];
+		pkt->returned = pkt->dst[0] == ip->saddr.in6_u.u6_addr32[0] &&
+				pkt->dst[1] == ip->saddr.in6_u.u6_addr32[1] &&
+				pkt->dst[2] == ip->saddr.in6_u.u6_addr32[2] &&
+				pkt->dst[3] == ip->saddr.in6_u.u6_addr32[3];
 		ct_copy_addr6(pkt->src, &ip->saddr);
 		ct_copy_addr6(pkt->dst, &ip->daddr);
 		f->proto = ip->nexthdr;

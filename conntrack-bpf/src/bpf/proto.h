@@ -13,7 +13,8 @@
 #include "flow.h"
 #include "track_tcp.h"
 
-/* A UDP flow counts as a stream once it has lasted this long and was answered. */
+/* A UDP flow counts as a stream once it has lasted this long and was answered.
+ */
 #define CT_UDP_STREAM_NS (2 * CT_NSEC)
 
 static __always_inline int ct_has_ports(__u8 proto)
@@ -59,21 +60,15 @@ static __always_inline __u64 ct_gre_step(__u64 word)
 	return ct_word_with(word, 0, CT_TMO_GRE_STREAM) | CT_W_ASSURED;
 }
 
-/* A further packet of a flow. */
-static __always_inline struct ct_step ct_step(struct ct_flow *flow, __u64 word, enum ct_dir dir,
-					      const struct ct_pkt *pkt)
+/* A further packet of a flow that is not TCP's, or has no TCP header. */
+static __always_inline __u64 ct_step(const struct ct_flow *flow, __u64 word, enum ct_dir dir,
+				     const struct ct_pkt *pkt)
 {
-	struct ct_step step = {.answer = CT_ACCEPT, .word = word};
-
-	if (pkt->proto == IPPROTO_TCP && pkt->kind != CT_KIND_FRAGMENT)
-		step = ct_tcp_step(flow, word, dir, pkt);
-	else if (ct_has_ports(pkt->proto))
-		step.word = ct_udp_step(flow, word, pkt->now);
+	if (ct_has_ports(pkt->proto))
+		word = ct_udp_step(flow, word, pkt->now);
 	else if (pkt->proto == IPPROTO_GRE)
-		step.word = ct_gre_step(word);
-	if (dir == CT_REPLY && step.answer <= CT_IGNORE)
-		step.word |= CT_W_SEEN_REPLY;
-	return step;
+		word = ct_gre_step(word);
+	return dir == CT_REPLY ? word | CT_W_SEEN_REPLY : word;
 }
 
 #endif

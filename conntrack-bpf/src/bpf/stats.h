@@ -8,31 +8,24 @@
 #define CT_STATS_H
 
 #include "config.h"
+#include "index.h"
 #include "maps.h"
 #include "packet.h"
 
-static __always_inline struct ct_cpu *ct_this_cpu(void)
+static __always_inline struct ct_cpu *ct_cpu_of(__u32 cpu)
 {
-	__u32 cpu = bpf_get_smp_processor_id();
-
 	return bpf_map_lookup_elem(&ct_cpu, &cpu);
 }
 
 static __always_inline void ct_count_pass(struct ct_cpu *cpu, enum ct_pass reason, __u32 packets)
 {
-	__u32 index = reason;
-
-	if (index < CT_PASS_REASONS)
-		cpu->passed[index] += packets;
+	cpu->passed[ct_index(reason, CT_PASS_REASONS)] += packets;
 }
 
 static __always_inline void ct_count_class(struct ct_cpu *cpu, enum ct_dir dir, enum ct_class class,
 					   __u32 packets)
 {
-	__u32 index = class;
-
-	if (index < CT_CLASSES)
-		cpu->classes[dir & 1][index] += packets;
+	cpu->classes[dir & 1][ct_index(class, CT_CLASSES)] += packets;
 }
 
 static __always_inline void ct_count_table(struct ct_cpu *cpu, enum ct_table_event event)
@@ -54,10 +47,10 @@ static __always_inline struct ct_iface *ct_iface_of(__u32 ifindex)
 	return NULL;
 }
 
-static __always_inline void ct_count_packet(struct ct_cpu *cpu, const struct ct_pkt *pkt,
-					    const struct ct_iface *iface)
+static __always_inline void ct_count_packet(struct ct_cpu *cpu, __u32 number,
+					    const struct ct_pkt *pkt, const struct ct_iface *iface)
 {
-	__u32 index = bpf_get_smp_processor_id() * CT_IFACES + (iface ? iface->stat : 0);
+	__u32 index = number * CT_IFACES + (iface ? iface->stat : 0);
 	struct ct_ifstat *stat = bpf_map_lookup_elem(&ct_ifstats, &index);
 
 	cpu->packets += pkt->segs;

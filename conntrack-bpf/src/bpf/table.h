@@ -22,6 +22,7 @@
 
 #include "key.h"
 #include "types.h"
+#include "index.h"
 
 #define CT_W_FILLED (1ULL << 7) /* of a BUSY slot: key and tag are in place */
 
@@ -74,18 +75,10 @@ static __always_inline int ct_expired(const struct ct_flow *flow, __u64 word, __
 	return ct_age(now, ct_load(&flow->seen)) >= ct_timeout_of(word);
 }
 
-/*
- * A slot number the verifier believes. A check in C may be done on one copy of
- * a register and the arithmetic on another, and Linux 6.1 then knows nothing.
- */
 static __always_inline __u64 ct_slot_index(__u64 slot)
 {
-#ifdef __bpf__
-	asm volatile("if %0 < 15 goto +1\n\t%0 = 14" : "+r"(slot));
-#endif
-	return slot;
+	return ct_index(slot, CT_SLOTS);
 }
-_Static_assert(CT_SLOTS == 15, "the bound above");
 
 static __always_inline struct ct_flow *ct_slot(struct ct_bucket_head *head, __u32 slot, int v6)
 {
@@ -241,7 +234,8 @@ static __always_inline __u64 ct_next_gen(__u64 word)
 	return (word & CT_W_GEN) + (1ULL << CT_W_GEN_SHIFT);
 }
 
-/* FREE or LIVE to BUSY; the slot's generation moves on, so late writers can tell. */
+/* FREE or LIVE to BUSY; the slot's generation moves on, so late writers can
+ * tell. */
 static __always_inline int ct_take(struct ct_ref *ref)
 {
 	__u64 busy = ct_next_gen(ref->word) | CT_BUSY;
@@ -280,8 +274,10 @@ static __always_inline int ct_pick_free(struct ct_bucket_head *head, __u32 bucke
  * How willingly a slot that is not both empty and rested is given to somebody
  * else: the class in the top bits, within it the older the better. 0: never.
  */
-#define CT_SPARE_EXPIRED   4ULL /* its time is up */
-#define CT_SPARE_OLD	   3ULL /* unassured, idle for longer than the grace period */
+#define CT_SPARE_EXPIRED 4ULL /* its time is up */
+#define CT_SPARE_OLD                                                                               \
+	3ULL			/* unassured, idle for longer than the grace period  \
+                           */
 #define CT_SPARE_UNRESTED  2ULL /* empty, but a late writer might still hold it */
 #define CT_SPARE_UNASSURED 1ULL
 
@@ -320,7 +316,8 @@ static __always_inline void ct_pick_spare(struct ct_bucket_head *head, __u32 buc
 	}
 }
 
-/* Nothing is empty: the slot that is missed least. Returns its CT_SPARE_ class or 0. */
+/* Nothing is empty: the slot that is missed least. Returns its CT_SPARE_ class
+ * or 0. */
 static __always_inline __u64 ct_reclaim(const struct ct_table *table, const struct ct_hash *hash,
 					__u64 now, struct ct_pick *pick, struct ct_ref *ref)
 {
@@ -419,16 +416,19 @@ static __always_inline void ct_fill_key(struct ct_ref *ref, const struct ct_key 
 	ref->word = filled;
 }
 
-/* Gives a BUSY slot back: nobody has ever seen a flow in it, so it needs no rest. */
+/* Gives a BUSY slot back: nobody has ever seen a flow in it, so it needs no
+ * rest. */
 static __always_inline void ct_withdraw(struct ct_ref *ref)
 {
 	ct_set_tag(ref->head, ref->slot, 0);
 	ref->flow->seen = 0;
-	/* An exchange, not a store: the tag must be gone before the next owner sets his. */
+	/* An exchange, not a store: the tag must be gone before the next owner sets
+   * his. */
 	__sync_lock_test_and_set(&ref->flow->word, (ref->word & CT_W_GEN) | CT_FREE);
 }
 
-/* Whether our claim stands against everybody else's in one bucket; see the top. */
+/* Whether our claim stands against everybody else's in one bucket; see the top.
+ */
 static __always_inline int ct_stands_in(struct ct_bucket_head *head, __u32 bucket,
 					const struct ct_ref *mine, const struct ct_key *key,
 					const struct ct_hash *hash, int v6)

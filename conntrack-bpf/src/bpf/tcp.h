@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The TCP state machine of nf_conntrack (net/netfilter/nf_conntrack_proto_tcp.c,
- * Linux 6.18) as one table. Pure: flags and states in, a state out.
+ * The TCP state machine of nf_conntrack
+ * (net/netfilter/nf_conntrack_proto_tcp.c, Linux 6.18) as one table. Pure:
+ * flags and states in, a state out.
  */
 #ifndef CT_TCP_H
 #define CT_TCP_H
@@ -26,8 +27,8 @@ static __always_inline enum ct_tcp_segment ct_tcp_segment(__u8 flags)
 /*
  * PSH, ECE and CWR may come with anything. Of the rest only these are sent by
  * an honest stack: SYN, SYN+URG, SYN+ACK, RST, RST+ACK, FIN+ACK, FIN+ACK+URG,
- * ACK, ACK+URG. One bit for each value of FIN, SYN, RST, ACK, URG (4 bits and URG
- * moved down to where PSH was).
+ * ACK, ACK+URG. One bit for each value of FIN, SYN, RST, ACK, URG (4 bits and
+ * URG moved down to where PSH was).
  */
 static __always_inline int ct_tcp_flags_valid(__u8 flags)
 {
@@ -54,61 +55,60 @@ static __always_inline int ct_tcp_flags_valid(__u8 flags)
 #define sIG CT_TCP_IGNORE
 #define sIV CT_TCP_INVALID
 
-/* Sixteen columns, so that any four bits of state are an index. */
-#define CT_ROW(...)                                                                                \
-	{                                                                                          \
-		__VA_ARGS__, sIV, sIV, sIV, sIV, sIV, sIV                                          \
-	}
+/*
+ * A row holds the ten answers as four-bit fields, least significant first, so
+ * that picking one is a shift: an index into memory would make the verifier
+ * follow every state by itself.
+ */
+#define CT_ROW(no, ss, sr, es, fw, cw, la, tw, cl, s2)                                             \
+	((__u64)(no) | (__u64)(ss) << 4 | (__u64)(sr) << 8 | (__u64)(es) << 12 |                   \
+	 (__u64)(fw) << 16 | (__u64)(cw) << 20 | (__u64)(la) << 24 | (__u64)(tw) << 28 |           \
+	 (__u64)(cl) << 32 | (__u64)(s2) << 36 | 0xffffffULL << 40)
 
-static const __u8 ct_tcp_states[CT_DIRS][CT_SEG_KINDS][16] = {
-	[CT_ORIGINAL] =
-		{
-			/*                     sNO  sSS  sSR  sES  sFW  sCW  sLA  sTW  sCL  sS2 */
-			/*
+/* clang-format off */
+static __always_inline __u64 ct_tcp_row(enum ct_dir dir, enum ct_tcp_segment segment)
+{
+	int orig = dir == CT_ORIGINAL;
+
+	/*                    sNO  sSS  sSR  sES  sFW  sCW  sLA  sTW  sCL  sS2 */
+	if (segment == CT_SEG_ACK)
+		/*
+		 * sNO -> sES picked up in mid-stream; sSR -> sES the handshake is over.
+		 * sFW -> sCW the first FIN is acknowledged; sLA -> sTW the second.
+		 * Reply, sSS, sS2 -> sIG half open: the other end answers with a RST.
+		 */
+		return orig ? CT_ROW(sES, sIV, sES, sES, sCW, sCW, sTW, sTW, sCL, sIV)
+			    : CT_ROW(sIV, sIG, sSR, sES, sCW, sCW, sTW, sTW, sCL, sIG);
+	if (segment == CT_SEG_SYN)
+		/*
 		 * sNO -> sSS a connection begins; sSS again: retransmitted.
 		 * sSR..sLA -> sIG we may be out of step: remember it, the answer tells.
 		 * sTW, sCL -> sSS the tuple is used again, if the old end was proper.
+		 * Reply, sSS -> sS2 simultaneous open; sTW -> sSS the other end opens
+		 * anew, so the new connection runs the other way.
 		 */
-			[CT_SEG_SYN] = CT_ROW(sSS, sSS, sIG, sIG, sIG, sIG, sIG, sSS, sSS, sS2),
-			/*
-		 * The opener sends none, but in a simultaneous open: sS2 -> sSR, and
-		 * retransmitted sSR -> sSR.
+		return orig ? CT_ROW(sSS, sSS, sIG, sIG, sIG, sIG, sIG, sSS, sSS, sS2)
+			    : CT_ROW(sIV, sS2, sIV, sIV, sIV, sIV, sIV, sSS, sIV, sS2);
+	if (segment == CT_SEG_SYNACK)
+		/*
+		 * The opener sends none but in a simultaneous open: sS2 -> sSR, again sSR.
+		 * Reply, sSS -> sSR the usual answer; later it may answer an ignored SYN.
 		 */
-			[CT_SEG_SYNACK] = CT_ROW(sIV, sIV, sSR, sIV, sIV, sIV, sIV, sIV, sIV, sSR),
-			/* sSR, sES -> sFW first FIN; sFW, sCW -> sLA the second, or the first again. */
-			[CT_SEG_FIN] = CT_ROW(sIV, sIV, sFW, sFW, sLA, sLA, sLA, sTW, sCL, sIV),
-			/*
-		 * sNO -> sES picked up in mid-stream; sSR -> sES the handshake is over.
-		 * sFW -> sCW the first FIN is acknowledged; sLA -> sTW the second.
-		 */
-			[CT_SEG_ACK] = CT_ROW(sES, sIV, sES, sES, sCW, sCW, sTW, sTW, sCL, sIV),
-			[CT_SEG_RST] = CT_ROW(sIV, sCL, sCL, sCL, sCL, sCL, sCL, sCL, sCL, sCL),
-			[CT_SEG_NONE] = CT_ROW(sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV),
-		},
-	[CT_REPLY] =
-		{
-			/*                     sNO  sSS  sSR  sES  sFW  sCW  sLA  sTW  sCL  sS2 */
-			/*
-		 * sSS -> sS2 simultaneous open. sTW -> sSS the other end opens anew, so
-		 * the new connection runs the other way.
-		 */
-			[CT_SEG_SYN] = CT_ROW(sIV, sS2, sIV, sIV, sIV, sIV, sIV, sSS, sIV, sS2),
-			/* sSS -> sSR the usual answer; later it may answer an ignored SYN. */
-			[CT_SEG_SYNACK] = CT_ROW(sIV, sSR, sIG, sIG, sIG, sIG, sIG, sIG, sIG, sSR),
-			[CT_SEG_FIN] = CT_ROW(sIV, sIV, sFW, sFW, sLA, sLA, sLA, sTW, sCL, sIV),
-			/* sSS, sS2 -> sIG half open: the other end answers with a RST. */
-			[CT_SEG_ACK] = CT_ROW(sIV, sIG, sSR, sES, sCW, sCW, sTW, sTW, sCL, sIG),
-			[CT_SEG_RST] = CT_ROW(sIV, sCL, sCL, sCL, sCL, sCL, sCL, sCL, sCL, sCL),
-			[CT_SEG_NONE] = CT_ROW(sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV, sIV),
-		},
-};
+		return orig ? CT_ROW(sIV, sIV, sSR, sIV, sIV, sIV, sIV, sIV, sIV, sSR)
+			    : CT_ROW(sIV, sSR, sIG, sIG, sIG, sIG, sIG, sIG, sIG, sSR);
+	if (segment == CT_SEG_FIN)
+		/* sSR, sES -> sFW the first FIN; sFW, sCW -> sLA the second, or the first again. */
+		return CT_ROW(sIV, sIV, sFW, sFW, sLA, sLA, sLA, sTW, sCL, sIV);
+	if (segment == CT_SEG_RST)
+		return CT_ROW(sIV, sCL, sCL, sCL, sCL, sCL, sCL, sCL, sCL, sCL);
+	return ~0ULL;
+}
+/* clang-format on */
 
 static __always_inline enum ct_tcp_state ct_tcp_next(enum ct_dir dir, enum ct_tcp_segment segment,
 						     enum ct_tcp_state state)
 {
-	if (segment >= CT_SEG_KINDS)
-		return CT_TCP_INVALID;
-	return (enum ct_tcp_state)ct_tcp_states[dir & 1][segment][state & 15];
+	return (enum ct_tcp_state)((ct_tcp_row(dir, segment) >> ((state & 15) * 4)) & 15);
 }
 
 #endif

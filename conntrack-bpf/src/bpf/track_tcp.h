@@ -1,49 +1,182 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * TCP packets against a flow's state, after nf_conntrack_tcp_packet() in
- * net/netfilter/nf_conntrack_proto_tcp.c.
+ * TCP segments against a flow's state, after nf_conntrack_tcp_packet() in
+ * net/netfilter/nf_conntrack_proto_tcp.c (Linux 6.18). Decides only; what is
+ * decided is stored by ct_tcp_apply(), once the flow's word has been changed.
  */
 #ifndef CT_TRACK_TCP_H
 #define CT_TRACK_TCP_H
 
 #include "config.h"
 #include "flow.h"
-#include "tcp.h"
+#include "tcp_window.h"
 
-/* ct_tcp_end.aux of end 1: the last segment that counted or was remembered. */
-#define CT_TCP_LAST_SEGMENT 0x07 /* enum ct_tcp_segment + 1; 0: none yet */
-#define CT_TCP_LAST_REPLY   0x08
+/* What a segment makes of its flow: filled by one step after another, then stored. */
+struct ct_tcp_effect {
+	struct ct_tcp_view view;
+	__u8 store;    /* the ends moved */
+	__u8 note;     /* it is the last segment now */
+	__u8 remember; /* and the one to recognise when it comes again */
+	__u8 again;    /* how often that has come again */
+	__u8 mismatch; /* a FIN or RST outside the window */
+	__u8 rst;      /* enum ct_rst */
+	__u8 state;    /* enum ct_tcp_state before, */
+	__u8 next;     /* and after, if the segment is accepted */
+	__u32 answer;  /* enum ct_answer */
+	__u32 forgotten;
+	__u64 word; /* of the flow after an accepted packet */
+};
 
-static __always_inline int ct_tcp_last_was(const struct ct_flow *flow, enum ct_dir dir,
-					   enum ct_tcp_segment segment)
+/*
+ * Hands a value back through memory the verifier does not follow. A value that
+ * is one of a few constants, each of a path of its own, and then branched on,
+ * makes it walk all that comes after once for each constant. Only where the
+ * effect is not on the caller's own stack.
+ */
+static __always_inline __u32 ct_forget(struct ct_tcp_effect *fx, __u32 value)
 {
-	__u8 last = flow->tcp[1].aux;
-
-	return (last & CT_TCP_LAST_SEGMENT) == segment + 1 &&
-	       !!(last & CT_TCP_LAST_REPLY) == (dir == CT_REPLY);
+	*(volatile __u32 *)&fx->forgotten = value;
+	return *(volatile __u32 *)&fx->forgotten;
 }
 
-static __always_inline void ct_tcp_set_last(struct ct_flow *flow, enum ct_dir dir,
-					    enum ct_tcp_segment segment)
+/*
+ * The memory of the last segment. Plain bytes that both directions write: the
+ * later store is the later segment.
+ */
+static __always_inline int ct_last_is(const struct ct_flow *flow, enum ct_tcp_segment segment)
 {
-	/* One byte, both directions: the later store is the later segment. */
-	flow->tcp[1].aux = (segment + 1) | (dir == CT_REPLY ? CT_TCP_LAST_REPLY : 0);
+	return (flow->tcp[1].aux & CT_LAST_SEGMENT) == segment + 1;
 }
 
-/* tcp_new(): a SYN, or with `loose` an ACK of a connection older than we are. */
+static __always_inline enum ct_dir ct_last_dir(const struct ct_flow *flow)
+{
+	return flow->tcp[1].aux & CT_LAST_REPLY ? CT_REPLY : CT_ORIGINAL;
+}
+
+static __always_inline enum ct_dir ct_rec_dir(const struct ct_flow *flow)
+{
+	return flow->tcp[1].aux & CT_LAST_REC_REPLY ? CT_REPLY : CT_ORIGINAL;
+}
+
+/* Where the remembered segment ended. Never set, it is 0, and an ack of 0 may
+ * match it. */
+static __always_inline __u32 ct_rec_end(const struct ct_flow *flow)
+{
+	const struct ct_tcp_end *end = &flow->tcp[ct_rec_dir(flow)];
+
+	if ((flow->tcp[1].aux & (CT_LAST_REC | CT_LAST_REC_STALE)) != CT_LAST_REC)
+		return 0;
+	return end->seq + flow->tcp[0].shared + !!(end->flags & CT_TCP_SYN) +
+	       !!(end->flags & CT_TCP_FIN);
+}
+
+static __always_inline int ct_rec_matches(const struct ct_flow *flow, enum ct_dir dir,
+					  const struct ct_pkt *pkt)
+{
+	const struct ct_tcp_end *end = &flow->tcp[dir & 1];
+
+	return (flow->tcp[1].aux & (CT_LAST_REC | CT_LAST_REC_STALE)) == CT_LAST_REC &&
+	       ct_last_dir(flow) == dir && ct_rec_dir(flow) == dir && end->seq == pkt->seq &&
+	       end->ack == pkt->ack && flow->tcp[0].shared == (__u16)pkt->payload &&
+	       flow->tcp[1].shared == pkt->window;
+}
+
+static __always_inline void ct_tcp_note(struct ct_flow *flow, enum ct_dir dir,
+					const struct ct_pkt *pkt, const struct ct_tcp_effect *fx)
+{
+	__u8 kept = flow->tcp[1].aux & (CT_LAST_REC | CT_LAST_REC_REPLY | CT_LAST_REC_STALE);
+	__u8 last = ct_tcp_segment(pkt->tcp_flags) + 1;
+
+	if (dir == CT_REPLY)
+		last |= CT_LAST_REPLY;
+	if (fx->remember) {
+		last |= CT_LAST_REC | (dir == CT_REPLY ? CT_LAST_REC_REPLY : 0);
+		flow->tcp[0].shared = pkt->payload;
+		flow->tcp[1].shared = pkt->window;
+		flow->tcp[0].aux = fx->again;
+	} else {
+		last |= kept;
+		if ((kept & CT_LAST_REC) && ct_rec_dir(flow) == dir)
+			last |= CT_LAST_REC_STALE;
+	}
+	ct_note_segment(flow, dir, pkt);
+	flow->tcp[1].aux = last;
+}
+
+static __always_inline void ct_tcp_apply(struct ct_flow *flow, enum ct_dir dir,
+					 const struct ct_pkt *pkt, const struct ct_tcp_effect *fx)
+{
+	if (fx->store)
+		ct_tcp_store(flow, dir, &fx->view);
+	if (fx->note)
+		ct_tcp_note(flow, dir, pkt, fx);
+}
+
+/* The timeout a segment leaves behind. */
+static __always_inline __u64 ct_tcp_timeout(const struct ct_flow *flow, __u64 word,
+					    enum ct_tcp_segment segment, enum ct_tcp_state next,
+					    const struct ct_pkt *pkt, struct ct_tcp_effect *fx)
+{
+	const __u64 retrans = ct_settings.timeout_ns[CT_TMO_TCP_RETRANS];
+	const __u64 unack = ct_settings.timeout_ns[CT_TMO_TCP_UNACK];
+	const __u64 close = ct_settings.timeout_ns[CT_TMO_TCP + CT_TCP_CLOSE];
+	__u8 unacked = (fx->view.s_bits | fx->view.r_bits) & CT_END_UNACKED;
+	__u16 win = fx->remember ? pkt->window : flow->tcp[1].shared;
+	__u8 again = fx->remember ? fx->again : flow->tcp[0].aux;
+	__u64 kind, full, chosen;
+
+	kind = ct_forget(fx, CT_TMO_TCP + next) & (CT_TMO_MAX - 1);
+	full = chosen = ct_settings.timeout_ns[kind];
+	if (again >= ct_settings.tcp_max_retrans && full > retrans) {
+		kind = CT_TMO_TCP_RETRANS;
+		chosen = retrans;
+	} else if (segment == CT_SEG_RST) {
+		kind = CT_TMO_TCP + CT_TCP_CLOSE;
+		chosen = close;
+	} else if (unacked && full > unack) {
+		kind = CT_TMO_TCP_UNACK;
+		chosen = unack;
+	} else if (!win && full > retrans) {
+		kind = CT_TMO_TCP_RETRANS;
+		chosen = retrans;
+	}
+	/* Picked up in mid-stream and unanswered: not for days. */
+	if (!(word & CT_W_SEEN_REPLY) && next == CT_TCP_ESTABLISHED && chosen > unack)
+		kind = CT_TMO_TCP_UNACK;
+	return kind;
+}
+
+/* Whether a segment may begin a flow, and in which state. */
 static __always_inline __u64 ct_tcp_open(const struct ct_pkt *pkt, __u64 word)
 {
 	enum ct_tcp_segment segment = ct_tcp_segment(pkt->tcp_flags);
-	enum ct_tcp_state state;
+	enum ct_tcp_state state = ct_tcp_next(CT_ORIGINAL, segment, CT_TCP_NONE);
 
 	if (!ct_tcp_flags_valid(pkt->tcp_flags))
 		return 0;
-	state = ct_tcp_next(CT_ORIGINAL, segment, CT_TCP_NONE);
 	if (state == CT_TCP_SYN_SENT)
 		return ct_word_with(word, state, CT_TMO_TCP + state);
 	if (state != CT_TCP_ESTABLISHED || !ct_settings.tcp_loose)
 		return 0;
 	return ct_word_with(word | CT_W_PICKED_UP, state, CT_TMO_TCP_UNACK);
+}
+
+/* Files the first segment in a slot nobody else knows yet. `fx` is all zero. */
+static __always_inline __u64 ct_tcp_start(struct ct_flow *flow, const struct ct_pkt *pkt,
+					  __u64 word, struct ct_tcp_effect *fx)
+{
+	enum ct_tcp_state state = ct_word_state(word);
+
+	word = ct_tcp_first(pkt, word, &fx->view);
+	ct_tcp_judge(pkt, pkt->tcp_flags, &word, CT_ORIGINAL, &fx->view);
+	fx->store = 1;
+	fx->note = 1;
+	fx->remember = fx->view.remember;
+	word = ct_word_with(
+		word, state,
+		ct_tcp_timeout(flow, word, ct_tcp_segment(pkt->tcp_flags), state, pkt, fx));
+	ct_tcp_apply(flow, CT_ORIGINAL, pkt, fx);
+	return word;
 }
 
 /*
@@ -54,68 +187,276 @@ static __always_inline __u64 ct_tcp_open(const struct ct_pkt *pkt, __u64 word)
 static __always_inline int ct_tcp_may_reopen(const struct ct_flow *flow, __u64 word,
 					     enum ct_dir dir)
 {
-	return (word & (3ULL << CT_W_FIN_SHIFT)) || ct_tcp_last_was(flow, dir, CT_SEG_RST);
+	return (word & (3ULL << CT_W_FIN_SHIFT)) ||
+	       (ct_last_dir(flow) == dir && ct_last_is(flow, CT_SEG_RST));
 }
 
-static __always_inline __u64 ct_tcp_timeout(__u64 word, enum ct_tcp_segment segment,
-					    enum ct_tcp_state state)
+/*
+ * A SYN/ACK that acknowledges a SYN we ignored: both ends are in step and we
+ * are not. Start over from what was remembered of the SYN.
+ */
+static __always_inline int ct_tcp_resync(const struct ct_flow *flow, __u64 *word, enum ct_dir dir,
+					 enum ct_tcp_segment segment, const struct ct_pkt *pkt,
+					 struct ct_tcp_view *v)
 {
-	if (segment == CT_SEG_RST)
-		return CT_TMO_TCP + CT_TCP_CLOSE;
-	/* Mid-stream and unanswered: not for days. */
-	if (!(word & CT_W_SEEN_REPLY) && state == CT_TCP_ESTABLISHED)
-		return CT_TMO_TCP_UNACK;
-	return CT_TMO_TCP + state;
+	enum ct_dir syn_dir = !dir;
+	__u32 end = ct_rec_end(flow);
+
+	if (segment != CT_SEG_SYNACK || !ct_last_is(flow, CT_SEG_SYN) || ct_last_dir(flow) == dir ||
+	    pkt->ack != end)
+		return 0;
+	v->r_end = v->r_maxend = end;
+	v->r_maxwin = flow->tcp[1].shared ? flow->tcp[1].shared : 1;
+	v->r_scale = flow->tcp[0].scale >> 4;
+	v->r_bits = 0;
+	v->s_end = v->s_maxend = v->s_maxwin = v->s_maxack = 0;
+	v->s_bits = v->s_scale = 0;
+	*word &= ~(CT_W_CHALLENGE | (3ULL << CT_W_FIN_SHIFT) | (3ULL << CT_W_WSCALE_SHIFT) |
+		   (3ULL << CT_W_SACK_SHIFT) | (3ULL << CT_W_LIBERAL_SHIFT));
+	if (*word & CT_W_SYN_WSCALE)
+		*word |= ct_end_bit(CT_W_WSCALE_SHIFT, syn_dir);
+	if (*word & CT_W_SYN_SACK)
+		*word |= ct_end_bit(CT_W_SACK_SHIFT, syn_dir);
+	return 1;
 }
 
-static __always_inline struct ct_step ct_tcp_step(struct ct_flow *flow, __u64 word, enum ct_dir dir,
-						  const struct ct_pkt *pkt)
+/* Passes and is remembered: it may be right, and we out of step. */
+static __always_inline __u64 ct_tcp_ignore(__u64 word, enum ct_dir dir, enum ct_tcp_segment segment,
+					   enum ct_tcp_state state, const struct ct_flow *flow,
+					   const struct ct_pkt *pkt, struct ct_tcp_effect *fx)
 {
-	struct ct_step step = {.answer = CT_REFUSE, .word = word};
-	enum ct_tcp_segment segment = ct_tcp_segment(pkt->tcp_flags);
-	enum ct_tcp_state state = ct_word_state(word);
-	enum ct_tcp_state next;
-
-	if (!ct_tcp_flags_valid(pkt->tcp_flags))
-		return step;
-	next = ct_tcp_next(dir, segment, state);
-	if (next == CT_TCP_INVALID)
-		return step;
-	if (next == CT_TCP_SYN_SENT && state >= CT_TCP_TIME_WAIT) {
-		step.answer = ct_tcp_may_reopen(flow, word, dir) ? CT_REOPEN : CT_IGNORE;
-		return step;
+	fx->note = 1;
+	fx->remember = 1;
+	fx->again = flow->tcp[0].aux;
+	if (segment != CT_SEG_SYN || dir != CT_ORIGINAL)
+		return word;
+	word &= ~(CT_W_SYN_WSCALE | CT_W_SYN_SACK | CT_W_CHALLENGE | CT_W_SIMOPEN);
+	fx->store = 1;
+	fx->view.s_scale &= 0x0f;
+	if (pkt->options & CT_OPT_WSCALE) {
+		word |= CT_W_SYN_WSCALE;
+		fx->view.s_scale |= pkt->wscale << 4;
 	}
-	if (next == CT_TCP_IGNORE) {
-		step.answer = CT_IGNORE;
-		return step;
-	}
-	if (next == CT_TCP_SYN_SENT2)
-		step.word |= CT_W_SIMOPEN;
-	if (next == CT_TCP_SYN_RECV && dir == CT_REPLY && segment == CT_SEG_ACK &&
-	    (word & CT_W_SIMOPEN))
-		next = CT_TCP_ESTABLISHED;
+	if (pkt->options & CT_OPT_SACK)
+		word |= CT_W_SYN_SACK;
+	if (state == CT_TCP_LAST_ACK)
+		word |= CT_W_CHALLENGE;
+	return word;
+}
 
-	/* Unanswered: a RST ends it at once, a SYN again changes nothing that counts. */
-	if (!(word & CT_W_SEEN_REPLY)) {
+enum ct_rst {
+	CT_RST_CHECK, /* let the window decide */
+	CT_RST_TAKE,  /* it closes, whatever its numbers */
+	CT_RST_KEEP,  /* ahead of what we expect: stay, but only for the CLOSE timeout
+                 */
+	CT_RST_INVALID,
+};
+
+/* Does a RST close? By RFC 5961 only one with exactly the expected sequence
+ * number. */
+static __always_inline enum ct_rst ct_tcp_judge_rst(const struct ct_flow *flow, __u64 word,
+						    enum ct_dir dir, enum ct_tcp_state state,
+						    const struct ct_pkt *pkt)
+{
+	const struct ct_tcp_end *peer = &flow->tcp[!dir];
+	int established = state == CT_TCP_ESTABLISHED && (word & CT_W_ASSURED);
+	int keep = 0;
+
+	/* Closing already: the tuple may have been used again, our numbers are old.
+   */
+	if (state >= CT_TCP_FIN_WAIT && state <= CT_TCP_CLOSE)
+		return CT_RST_TAKE;
+	if ((peer->bits & CT_END_MAXACK) && !ct_last_is(flow, CT_SEG_SYN)) {
+		/* Most likely the answer to a SYN we let through. */
+		if (pkt->seq == 0 && !established)
+			return CT_RST_CHECK;
+		if (ct_before(pkt->seq, peer->maxack) && !ct_settings.tcp_ignore_invalid_rst)
+			return CT_RST_INVALID;
+		if (!established || pkt->seq == peer->maxack)
+			return CT_RST_CHECK;
+		/* Right behind this end's own data. */
+		if (ct_last_is(flow, CT_SEG_ACK) && ct_last_dir(flow) == dir &&
+		    pkt->seq == ct_rec_end(flow))
+			return CT_RST_CHECK;
+		keep = 1;
+	}
+	/* It answers a SYN or an ACK we ignored. */
+	if ((((word & CT_W_SEEN_REPLY) && ct_last_is(flow, CT_SEG_SYN)) ||
+	     (!(word & CT_W_ASSURED) && ct_last_is(flow, CT_SEG_ACK))) &&
+	    pkt->ack == ct_rec_end(flow) && !keep)
+		return CT_RST_TAKE;
+	return keep ? CT_RST_KEEP : CT_RST_CHECK;
+}
+
+/* The rest of the way of a segment that is inside the window, or need not be. */
+static __always_inline void ct_tcp_accept(const struct ct_flow *flow, __u64 old, enum ct_dir dir,
+					  const struct ct_pkt *pkt, struct ct_tcp_effect *fx)
+{
+	enum ct_tcp_segment segment = ct_forget(fx, ct_tcp_segment(pkt->tcp_flags));
+	enum ct_tcp_state state = fx->state, next = fx->next;
+
+	fx->store = 1;
+	fx->note = 1;
+	fx->remember = fx->view.remember;
+	if (fx->remember && ct_rec_matches(flow, dir, pkt))
+		fx->again = flow->tcp[0].aux < 255 ? flow->tcp[0].aux + 1 : 255;
+	if (next == CT_TCP_FIN_WAIT && state != CT_TCP_FIN_WAIT)
+		fx->word |= ct_end_bit(CT_W_FIN_SHIFT, dir);
+
+	if (!(old & CT_W_SEEN_REPLY)) {
+		/* Nothing but a RST in answer: the flow is gone at once. */
 		if (segment == CT_SEG_RST) {
-			step.answer = CT_END;
-			return step;
+			fx->answer = CT_END;
+			return;
 		}
+		/* A SYN that comes again keeps nothing alive. */
 		if (segment == CT_SEG_SYN && state == CT_TCP_SYN_SENT) {
-			step.word =
-				ct_word_with(step.word, next, (word & CT_W_TMO) >> CT_W_TMO_SHIFT);
-			step.answer = CT_IGNORE;
-			return step;
+			fx->answer = CT_IGNORE;
+			fx->word = ct_word_with(fx->word, next, (old & CT_W_TMO) >> CT_W_TMO_SHIFT);
+			return;
 		}
 	} else if (next == CT_TCP_ESTABLISHED &&
 		   (state == CT_TCP_SYN_RECV || state == CT_TCP_ESTABLISHED)) {
-		step.word |= CT_W_ASSURED;
+		fx->word |= CT_W_ASSURED;
 	}
-	if (next == CT_TCP_FIN_WAIT && state != CT_TCP_FIN_WAIT)
-		step.word |= 1ULL << (CT_W_FIN_SHIFT + dir);
-	step.word = ct_word_with(step.word, next, ct_tcp_timeout(word, segment, next));
-	step.answer = CT_ACCEPT;
-	return step;
+	fx->answer = CT_ACCEPT;
+	fx->word = ct_word_with(fx->word, next, ct_tcp_timeout(flow, old, segment, next, pkt, fx));
+}
+
+/* Second half: the window, unless the segment is exempt, and then its effect. */
+static __always_inline void ct_tcp_decide(const struct ct_flow *flow, __u64 word, enum ct_dir dir,
+					  const struct ct_pkt *pkt, struct ct_tcp_effect *fx)
+{
+	enum ct_window window = CT_IN_WINDOW;
+
+	if (fx->rst != CT_RST_TAKE)
+		window =
+			ct_forget(fx, ct_tcp_judge(pkt, pkt->tcp_flags, &fx->word, dir, &fx->view));
+	if (window != CT_IN_WINDOW && !ct_settings.tcp_be_liberal &&
+	    !(word & ct_end_bit(CT_W_LIBERAL_SHIFT, dir))) {
+		fx->store = 1;
+		fx->mismatch = window == CT_WINDOW_INVALID;
+		fx->answer = window == CT_WINDOW_IGNORE ? CT_IGNORE : CT_REFUSE;
+		fx->word = word;
+		return;
+	}
+	ct_tcp_accept(flow, word, dir, pkt, fx);
+}
+
+/*
+ * An ACK or data of an established connection: all but a few segments. The same
+ * functions as below, but with state and flags known when compiled. Returns 0,
+ * and has changed nothing, where the whole machine is called for.
+ */
+static __always_inline int ct_tcp_fast(const struct ct_flow *flow, __u64 *word, enum ct_dir dir,
+				       const struct ct_pkt *pkt, struct ct_tcp_effect *fx)
+{
+	const __u64 known =
+		CT_W_SEEN_REPLY | CT_W_ASSURED | ((__u64)CT_TCP_ESTABLISHED << CT_W_STATE_SHIFT);
+	__u64 w = *word;
+
+	if ((w & (CT_W_SEEN_REPLY | CT_W_ASSURED | CT_W_STATE)) != known ||
+	    (pkt->tcp_flags & (CT_TCP_SYN | CT_TCP_FIN | CT_TCP_RST | CT_TCP_ACK)) != CT_TCP_ACK)
+		return 0;
+	ct_tcp_load(flow, dir, &fx->view);
+	if (ct_tcp_judge(pkt, CT_TCP_ACK, &w, dir, &fx->view) != CT_IN_WINDOW)
+		return 0;
+	fx->store = 1;
+	fx->note = 1;
+	fx->remember = 1;
+	if (ct_rec_matches(flow, dir, pkt))
+		fx->again = flow->tcp[0].aux < 255 ? flow->tcp[0].aux + 1 : 255;
+	*word = ct_word_with(w, CT_TCP_ESTABLISHED,
+			     ct_tcp_timeout(flow, w, CT_SEG_ACK, CT_TCP_ESTABLISHED, pkt, fx));
+	return 1;
+}
+
+/*
+ * First half: what the state machine says. Returns 1 if the window has to be
+ * asked, 0 if fx->answer is final.
+ */
+static __always_inline int ct_tcp_step(const struct ct_flow *flow, __u64 word, enum ct_dir dir,
+				       const struct ct_pkt *pkt, struct ct_tcp_effect *fx)
+{
+	enum ct_tcp_segment segment = ct_forget(fx, ct_tcp_segment(pkt->tcp_flags));
+	enum ct_tcp_state state = ct_word_state(word), next;
+
+	fx->answer = CT_REFUSE;
+	fx->word = word;
+	if (!ct_tcp_flags_valid(pkt->tcp_flags))
+		return 0;
+	next = ct_forget(fx, ct_tcp_next(dir, segment, state));
+	ct_tcp_load(flow, dir, &fx->view);
+	if (next == CT_TCP_SYN_SENT && state >= CT_TCP_TIME_WAIT) {
+		if (ct_tcp_may_reopen(flow, word, dir)) {
+			fx->answer = CT_REOPEN;
+			return 0;
+		}
+		next = CT_TCP_IGNORE;
+	}
+	if (next == CT_TCP_IGNORE) {
+		if (!ct_tcp_resync(flow, &fx->word, dir, segment, pkt, &fx->view)) {
+			fx->answer = CT_IGNORE;
+			fx->word = ct_tcp_ignore(word, dir, segment, state, flow, pkt, fx);
+			return 0;
+		}
+		state = CT_TCP_SYN_SENT;
+		next = CT_TCP_SYN_RECV;
+	}
+	if (next == CT_TCP_INVALID)
+		return 0;
+	/* RFC 5961: this ACK challenges the SYN we ignored, it does not acknowledge a FIN. */
+	if (next == CT_TCP_TIME_WAIT && state == CT_TCP_LAST_ACK && segment == CT_SEG_ACK &&
+	    ct_last_dir(flow) != dir && ct_last_is(flow, CT_SEG_SYN) && (word & CT_W_CHALLENGE)) {
+		fx->answer = CT_IGNORE;
+		fx->word = word & ~CT_W_CHALLENGE;
+		return 0;
+	}
+	if (next == CT_TCP_SYN_SENT2)
+		fx->word |= CT_W_SIMOPEN;
+	if (next == CT_TCP_SYN_RECV && dir == CT_REPLY && segment == CT_SEG_ACK &&
+	    (word & CT_W_SIMOPEN))
+		next = CT_TCP_ESTABLISHED;
+	fx->rst = CT_RST_CHECK;
+	if (segment == CT_SEG_RST) {
+		fx->rst = ct_forget(fx, ct_tcp_judge_rst(flow, word, dir, state, pkt));
+		if (fx->rst == CT_RST_INVALID)
+			return 0;
+		if (fx->rst == CT_RST_KEEP)
+			next = state;
+	}
+	fx->state = state;
+	fx->next = next;
+	return 1;
+}
+
+/*
+ * nf_tcp_handle_invalid(): a FIN or RST of one end outside the window, answered
+ * by one of the other end: the connection is likely over, and five days too
+ * long.
+ */
+static __always_inline void ct_tcp_mismatch(struct ct_flow *flow, __u64 word, enum ct_dir dir,
+					    const struct ct_pkt *pkt)
+{
+	enum ct_tcp_segment segment = ct_tcp_segment(pkt->tcp_flags);
+	__u64 unack = ct_settings.timeout_ns[CT_TMO_TCP_UNACK];
+	__u64 age, total, want;
+
+	if (segment != CT_SEG_RST && segment != CT_SEG_FIN)
+		return;
+	if (ct_last_dir(flow) == dir ||
+	    !(ct_last_is(flow, CT_SEG_FIN) || ct_last_is(flow, CT_SEG_RST))) {
+		flow->tcp[1].aux = (flow->tcp[1].aux & ~(CT_LAST_SEGMENT | CT_LAST_REPLY)) |
+				   (segment + 1) | (dir == CT_REPLY ? CT_LAST_REPLY : 0);
+		return;
+	}
+	age = ct_age(pkt->now, ct_load(&flow->seen));
+	total = ct_timeout_of(word);
+	if (total < age + 120 * CT_NSEC || total - age <= unack)
+		return;
+	want = ct_word_with(word, ct_word_state(word), CT_TMO_TCP_UNACK);
+	if (__sync_val_compare_and_swap(&flow->word, word, want) == word)
+		ct_touch(flow, pkt->now);
 }
 
 #endif

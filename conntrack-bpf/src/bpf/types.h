@@ -32,29 +32,33 @@ enum ct_phase {
  *
  *   0..1   phase               8..11  protocol state (enum ct_tcp_state, ...)
  *   2      SEEN_REPLY         12..17  timeout in force (enum ct_timeout)
- *   3      ASSURED            18..25  TCP facts that outlive a packet
+ *   3      ASSURED            18..29  TCP facts that outlive a packet
  *   4      ORIG_HI            32..47  policy generation the verdict is of
  *   5      PICKED_UP          48..63  generation of the slot
  *   6      DROP
  */
-#define CT_W_PHASE	  0x3ULL
-#define CT_W_SEEN_REPLY	  (1ULL << 2)
-#define CT_W_ASSURED	  (1ULL << 3)
-#define CT_W_ORIG_HI	  (1ULL << 4) /* the opener is the key's `hi` end */
-#define CT_W_PICKED_UP	  (1ULL << 5) /* first seen in mid-stream */
-#define CT_W_DROP	  (1ULL << 6) /* cached policy verdict */
-#define CT_W_STATE_SHIFT  8
-#define CT_W_STATE	  (0xfULL << CT_W_STATE_SHIFT)
-#define CT_W_TMO_SHIFT	  12
-#define CT_W_TMO	  (0x3fULL << CT_W_TMO_SHIFT)
-#define CT_W_FIN_SHIFT	  18 /* +dir: this end has sent its FIN (CLOSE_INIT) */
-#define CT_W_WSCALE_SHIFT 20 /* +dir: this end offered window scaling */
-#define CT_W_SACK_SHIFT	  22 /* +dir: this end offered SACK */
-#define CT_W_SIMOPEN	  (1ULL << 24)
-#define CT_W_POLICY_SHIFT 32
-#define CT_W_POLICY	  (0xffffULL << CT_W_POLICY_SHIFT)
-#define CT_W_GEN_SHIFT	  48
-#define CT_W_GEN	  (0xffffULL << CT_W_GEN_SHIFT)
+#define CT_W_PHASE	   0x3ULL
+#define CT_W_SEEN_REPLY	   (1ULL << 2)
+#define CT_W_ASSURED	   (1ULL << 3)
+#define CT_W_ORIG_HI	   (1ULL << 4) /* the opener is the key's `hi` end */
+#define CT_W_PICKED_UP	   (1ULL << 5) /* first seen in mid-stream */
+#define CT_W_DROP	   (1ULL << 6) /* cached policy verdict */
+#define CT_W_STATE_SHIFT   8
+#define CT_W_STATE	   (0xfULL << CT_W_STATE_SHIFT)
+#define CT_W_TMO_SHIFT	   12
+#define CT_W_TMO	   (0x3fULL << CT_W_TMO_SHIFT)
+#define CT_W_FIN_SHIFT	   18 /* +dir: this end has sent its FIN (CLOSE_INIT) */
+#define CT_W_WSCALE_SHIFT  20 /* +dir: this end offered window scaling */
+#define CT_W_SACK_SHIFT	   22 /* +dir: this end offered SACK, or may have */
+#define CT_W_LIBERAL_SHIFT 24 /* +dir: its history is lost, do not judge its window */
+#define CT_W_SIMOPEN	   (1ULL << 26)
+#define CT_W_CHALLENGE	   (1ULL << 27) /* an ignored SYN may draw a challenge ACK */
+#define CT_W_SYN_WSCALE	   (1ULL << 28) /* the ignored SYN offered window scaling, */
+#define CT_W_SYN_SACK	   (1ULL << 29) /* and SACK */
+#define CT_W_POLICY_SHIFT  32
+#define CT_W_POLICY	   (0xffffULL << CT_W_POLICY_SHIFT)
+#define CT_W_GEN_SHIFT	   48
+#define CT_W_GEN	   (0xffffULL << CT_W_GEN_SHIFT)
 
 enum ct_dir {
 	CT_ORIGINAL = 0,
@@ -62,7 +66,8 @@ enum ct_dir {
 	CT_DIRS = 2,
 };
 
-/* nf_conntrack's names and order (include/uapi/linux/netfilter/nf_conntrack_tcp.h). */
+/* nf_conntrack's names and order
+ * (include/uapi/linux/netfilter/nf_conntrack_tcp.h). */
 enum ct_tcp_state {
 	CT_TCP_NONE,
 	CT_TCP_SYN_SENT,
@@ -152,7 +157,8 @@ enum ct_pass {
 	CT_PASS_REASONS,
 };
 
-/* Why a packet was dropped, once the operator asked for it. Index of ct_cpu.drops. */
+/* Why a packet was dropped, once the operator asked for it. Index of
+ * ct_cpu.drops. */
 enum ct_drop {
 	CT_DROP_BAN,
 	CT_DROP_THRESHOLD,
@@ -173,22 +179,40 @@ enum ct_table_event {
 
 /*
  * One end of a TCP connection, as its segments left it. Written by packets of
- * both directions; flow.h says which fields, and why that is harmless.
+ * both directions; tcp_window.h says which fields, and why that is harmless.
  */
 struct ct_tcp_end {
 	__u32 end;    /* max(seq + len) sent */
 	__u32 maxend; /* max(ack + max(win, 1)) the other end granted */
-	__u32 maxwin; /* largest window this end granted, scaled */
+	__u32 maxwin; /* largest window this end granted, scaled; 0: not heard yet */
 	__u32 maxack; /* highest ack this end sent */
 	__u32 seq;    /* of the last segment, host order */
 	__u32 ack;    /* of the last segment, host order */
 	__u16 win;    /* of the last segment, unscaled */
-	__u16 len;    /* payload of the last segment, low 16 bits */
+	__u16 shared; /* end 0: payload, end 1: window, of the remembered segment */
 	__u8 flags;   /* of the last segment: FIN 1 .. CWR 128 */
-	__u8 bits;    /* CT_TCP_END_* */
+	__u8 bits;    /* CT_END_* */
 	__u8 scale;   /* low half: window scale; high half: that of an ignored SYN */
-	__u8 aux;     /* end 0: retransmissions; end 1: CT_TCP_LAST_* */
+	__u8 aux;     /* end 0: times the remembered segment came again; end 1: CT_LAST_*
+             */
 };
+
+#define CT_END_UNACKED 1 /* data beyond the highest ack of the other end */
+#define CT_END_MAXACK  2 /* maxack is set */
+
+/*
+ * Two memories, as nf_conntrack has them: the kind and direction of the last
+ * segment that was accepted or ignored; and one segment to recognise when it
+ * comes again, the last that was an ACK or was ignored. The remembered
+ * segment's seq, ack and flags are those of its end, unless STALE.
+ */
+#define CT_LAST_SEGMENT	  0x07 /* enum ct_tcp_segment + 1; 0: none yet */
+#define CT_LAST_REPLY	  0x08 /* its direction */
+#define CT_LAST_REC	  0x10 /* a segment is remembered */
+#define CT_LAST_REC_REPLY 0x20 /* its direction */
+#define CT_LAST_REC_STALE                                                                          \
+	0x40 /* a FIN, SYN or RST of that end came after it  \
+                                */
 _Static_assert(sizeof(struct ct_tcp_end) == 32, "two ends fill one cache line");
 
 /*
@@ -290,7 +314,8 @@ struct ct_ifstat {
 	__u64 bytes;
 };
 
-/* Interfaces by ifindex: open addressing, CT_IF_PROBE steps from ifindex & mask. */
+/* Interfaces by ifindex: open addressing, CT_IF_PROBE steps from ifindex &
+ * mask. */
 #define CT_IF_SLOTS 4096
 #define CT_IF_PROBE 8
 #define CT_IFACES   256

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * All that the steps of one packet share: one a CPU, in a map, because 512 bytes
+ * of stack do not hold it, and because the verifier does not follow what is in
+ * a map: the ways that lead to a step cost it no more than one. Packet programs
+ * run with soft interrupts off, so on one CPU they never meet in it.
+ *
+ * The steps are global functions, which the verifier checks once each, whatever
+ * way led there; they may be handed nothing but plain memory.
+ */
+#ifndef CT_WORK_H
+#define CT_WORK_H
+
+#include "key.h"
+#include "packet.h"
+#include "track_tcp.h"
+
+struct ct_work {
+	struct ct_pkt pkt;
+	struct ct_frame frame;
+	struct ct_key key;
+	struct ct_hash hash;
+	struct ct_tcp_effect fx;
+	__u64 bits;	  /* word of the flow this packet begins */
+	__u64 taken_word; /* the slot found or held: its word, */
+	__u32 taken_bucket;
+	__u32 taken_slot; /* and where it is */
+	__u32 cpu;
+	__u32 pad;
+};
+
+/* Key: CPU. The packet programs alone look at it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_work);
+} ct_scratch SEC(".maps");
+
+static __always_inline struct ct_work *ct_work_of(__u32 cpu)
+{
+	return bpf_map_lookup_elem(&ct_scratch, &cpu);
+}
+
+#endif
