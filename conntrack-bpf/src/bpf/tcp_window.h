@@ -10,14 +10,14 @@
  *   III  sack      <= receiver.end
  *   IV   sack      >= receiver.end - max(66000, sender.maxwin)
  *
- * Races. The kernel holds the entry's lock here; we do not. A segment of one
- * direction writes its own end, and of the other end: end and maxend and maxwin
- * upwards, and the UNACKED bit. Two CPUs with the two directions of a flow may
- * therefore each miss the other's newest edge. A lost edge is put back by the
- * next segment of that direction. Meanwhile the other's window may look
- * smaller than it is by what was in flight, and a segment be called invalid
- * that is not; so ct_tcp_judge() asks a second time, with the ends read anew,
- * before it says INVALID or ignores (ct_tcp_step()).
+ * Races. The kernel holds the entry's lock here; we do not. Packets of direction
+ * d alone write end[d].end, maxack, and, but for its first value, end[!d].maxend;
+ * both directions write maxwin (a grant exceeded raises the other end's) and the
+ * UNACKED bit. So with each direction on one CPU an edge is never lost, but a
+ * raised maxwin or a bit may be, until the next segment. What can happen is that
+ * one CPU reads an edge the other is about to move. In traffic that cannot
+ * matter, for nobody answers a segment before it has left us; and where it looks
+ * so, the fast path's no is not final: the slow path reads both ends anew.
  */
 #ifndef CT_TCP_WINDOW_H
 #define CT_TCP_WINDOW_H

@@ -9,108 +9,8 @@
 
 #include "config.h"
 #include "flow.h"
-#include "tcp_window.h"
-
-/* What a segment makes of its flow: filled by one step after another, then stored. */
-struct ct_tcp_effect {
-	struct ct_tcp_view view;
-	__u8 store;    /* the ends moved */
-	__u8 note;     /* it is the last segment now */
-	__u8 remember; /* and the one to recognise when it comes again */
-	__u8 again;    /* how often that has come again */
-	__u8 mismatch; /* a FIN or RST outside the window */
-	__u8 rst;      /* enum ct_rst */
-	__u8 state;    /* enum ct_tcp_state before, */
-	__u8 next;     /* and after, if the segment is accepted */
-	__u32 answer;  /* enum ct_answer */
-	__u32 forgotten;
-	__u64 word; /* of the flow after an accepted packet */
-};
-
-/*
- * Hands a value back through memory the verifier does not follow. A value that
- * is one of a few constants, each of a path of its own, and then branched on,
- * makes it walk all that comes after once for each constant. Only where the
- * effect is not on the caller's own stack.
- */
-static __always_inline __u32 ct_forget(struct ct_tcp_effect *fx, __u32 value)
-{
-	*(volatile __u32 *)&fx->forgotten = value;
-	return *(volatile __u32 *)&fx->forgotten;
-}
-
-/*
- * The memory of the last segment. Plain bytes that both directions write: the
- * later store is the later segment.
- */
-static __always_inline int ct_last_is(const struct ct_flow *flow, enum ct_tcp_segment segment)
-{
-	return (flow->tcp[1].aux & CT_LAST_SEGMENT) == segment + 1;
-}
-
-static __always_inline enum ct_dir ct_last_dir(const struct ct_flow *flow)
-{
-	return flow->tcp[1].aux & CT_LAST_REPLY ? CT_REPLY : CT_ORIGINAL;
-}
-
-static __always_inline enum ct_dir ct_rec_dir(const struct ct_flow *flow)
-{
-	return flow->tcp[1].aux & CT_LAST_REC_REPLY ? CT_REPLY : CT_ORIGINAL;
-}
-
-/* Where the remembered segment ended. Never set, it is 0, and an ack of 0 may
- * match it. */
-static __always_inline __u32 ct_rec_end(const struct ct_flow *flow)
-{
-	const struct ct_tcp_end *end = &flow->tcp[ct_rec_dir(flow)];
-
-	if ((flow->tcp[1].aux & (CT_LAST_REC | CT_LAST_REC_STALE)) != CT_LAST_REC)
-		return 0;
-	return end->seq + flow->tcp[0].shared + !!(end->flags & CT_TCP_SYN) +
-	       !!(end->flags & CT_TCP_FIN);
-}
-
-static __always_inline int ct_rec_matches(const struct ct_flow *flow, enum ct_dir dir,
-					  const struct ct_pkt *pkt)
-{
-	const struct ct_tcp_end *end = &flow->tcp[dir & 1];
-
-	return (flow->tcp[1].aux & (CT_LAST_REC | CT_LAST_REC_STALE)) == CT_LAST_REC &&
-	       ct_last_dir(flow) == dir && ct_rec_dir(flow) == dir && end->seq == pkt->seq &&
-	       end->ack == pkt->ack && flow->tcp[0].shared == (__u16)pkt->payload &&
-	       flow->tcp[1].shared == pkt->window;
-}
-
-static __always_inline void ct_tcp_note(struct ct_flow *flow, enum ct_dir dir,
-					const struct ct_pkt *pkt, const struct ct_tcp_effect *fx)
-{
-	__u8 kept = flow->tcp[1].aux & (CT_LAST_REC | CT_LAST_REC_REPLY | CT_LAST_REC_STALE);
-	__u8 last = ct_tcp_segment(pkt->tcp_flags) + 1;
-
-	if (dir == CT_REPLY)
-		last |= CT_LAST_REPLY;
-	if (fx->remember) {
-		last |= CT_LAST_REC | (dir == CT_REPLY ? CT_LAST_REC_REPLY : 0);
-		flow->tcp[0].shared = pkt->payload;
-		flow->tcp[1].shared = pkt->window;
-		flow->tcp[0].aux = fx->again;
-	} else {
-		last |= kept;
-		if ((kept & CT_LAST_REC) && ct_rec_dir(flow) == dir)
-			last |= CT_LAST_REC_STALE;
-	}
-	ct_note_segment(flow, dir, pkt);
-	flow->tcp[1].aux = last;
-}
-
-static __always_inline void ct_tcp_apply(struct ct_flow *flow, enum ct_dir dir,
-					 const struct ct_pkt *pkt, const struct ct_tcp_effect *fx)
-{
-	if (fx->store)
-		ct_tcp_store(flow, dir, &fx->view);
-	if (fx->note)
-		ct_tcp_note(flow, dir, pkt, fx);
-}
+#include "tcp_memory.h"
+#include "tcp_reset.h"
 
 /* The timeout a segment leaves behind. */
 static __always_inline __u64 ct_tcp_timeout(const struct ct_flow *flow, __u64 word,
@@ -242,50 +142,6 @@ static __always_inline __u64 ct_tcp_ignore(__u64 word, enum ct_dir dir, enum ct_
 	if (state == CT_TCP_LAST_ACK)
 		word |= CT_W_CHALLENGE;
 	return word;
-}
-
-enum ct_rst {
-	CT_RST_CHECK, /* let the window decide */
-	CT_RST_TAKE,  /* it closes, whatever its numbers */
-	CT_RST_KEEP,  /* ahead of what we expect: stay, but only for the CLOSE timeout
-                 */
-	CT_RST_INVALID,
-};
-
-/* Does a RST close? By RFC 5961 only one with exactly the expected sequence
- * number. */
-static __always_inline enum ct_rst ct_tcp_judge_rst(const struct ct_flow *flow, __u64 word,
-						    enum ct_dir dir, enum ct_tcp_state state,
-						    const struct ct_pkt *pkt)
-{
-	const struct ct_tcp_end *peer = &flow->tcp[!dir];
-	int established = state == CT_TCP_ESTABLISHED && (word & CT_W_ASSURED);
-	int keep = 0;
-
-	/* Closing already: the tuple may have been used again, our numbers are old.
-   */
-	if (state >= CT_TCP_FIN_WAIT && state <= CT_TCP_CLOSE)
-		return CT_RST_TAKE;
-	if ((peer->bits & CT_END_MAXACK) && !ct_last_is(flow, CT_SEG_SYN)) {
-		/* Most likely the answer to a SYN we let through. */
-		if (pkt->seq == 0 && !established)
-			return CT_RST_CHECK;
-		if (ct_before(pkt->seq, peer->maxack) && !ct_settings.tcp_ignore_invalid_rst)
-			return CT_RST_INVALID;
-		if (!established || pkt->seq == peer->maxack)
-			return CT_RST_CHECK;
-		/* Right behind this end's own data. */
-		if (ct_last_is(flow, CT_SEG_ACK) && ct_last_dir(flow) == dir &&
-		    pkt->seq == ct_rec_end(flow))
-			return CT_RST_CHECK;
-		keep = 1;
-	}
-	/* It answers a SYN or an ACK we ignored. */
-	if ((((word & CT_W_SEEN_REPLY) && ct_last_is(flow, CT_SEG_SYN)) ||
-	     (!(word & CT_W_ASSURED) && ct_last_is(flow, CT_SEG_ACK))) &&
-	    pkt->ack == ct_rec_end(flow) && !keep)
-		return CT_RST_TAKE;
-	return keep ? CT_RST_KEEP : CT_RST_CHECK;
 }
 
 /* The rest of the way of a segment that is inside the window, or need not be. */
@@ -428,35 +284,6 @@ static __always_inline int ct_tcp_step(const struct ct_flow *flow, __u64 word, e
 	fx->state = state;
 	fx->next = next;
 	return 1;
-}
-
-/*
- * nf_tcp_handle_invalid(): a FIN or RST of one end outside the window, answered
- * by one of the other end: the connection is likely over, and five days too
- * long.
- */
-static __always_inline void ct_tcp_mismatch(struct ct_flow *flow, __u64 word, enum ct_dir dir,
-					    const struct ct_pkt *pkt)
-{
-	enum ct_tcp_segment segment = ct_tcp_segment(pkt->tcp_flags);
-	__u64 unack = ct_settings.timeout_ns[CT_TMO_TCP_UNACK];
-	__u64 age, total, want;
-
-	if (segment != CT_SEG_RST && segment != CT_SEG_FIN)
-		return;
-	if (ct_last_dir(flow) == dir ||
-	    !(ct_last_is(flow, CT_SEG_FIN) || ct_last_is(flow, CT_SEG_RST))) {
-		flow->tcp[1].aux = (flow->tcp[1].aux & ~(CT_LAST_SEGMENT | CT_LAST_REPLY)) |
-				   (segment + 1) | (dir == CT_REPLY ? CT_LAST_REPLY : 0);
-		return;
-	}
-	age = ct_age(pkt->now, ct_load(&flow->seen));
-	total = ct_timeout_of(word);
-	if (total < age + 120 * CT_NSEC || total - age <= unack)
-		return;
-	want = ct_word_with(word, ct_word_state(word), CT_TMO_TCP_UNACK);
-	if (__sync_val_compare_and_swap(&flow->word, word, want) == word)
-		ct_touch(flow, pkt->now);
 }
 
 #endif

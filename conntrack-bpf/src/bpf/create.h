@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* A new flow, step by step; see table.h for the order. */
+#ifndef CT_CREATE_H
+#define CT_CREATE_H
+
+#include "settle.h"
+
+/* Fills the slot we hold with the flow this packet begins; see table.h for the order. */
+static __always_inline enum ct_next ct_create(struct ct_work *w, int v6)
+{
+	struct ct_ref ref = {};
+	struct ct_flow *flow;
+
+	if (!ct_take_over(w, v6, &ref))
+		return CT_DONE;
+	flow = ref.flow;
+	__builtin_memset(flow->tcp, 0, sizeof(flow->tcp));
+	flow->seen = w->pkt.now;
+	flow->start = w->pkt.now;
+	flow->packets[CT_ORIGINAL] = w->pkt.segs;
+	flow->packets[CT_REPLY] = 0;
+	flow->bytes[CT_ORIGINAL] = w->pkt.bytes;
+	flow->bytes[CT_REPLY] = 0;
+	ct_fill_key(&ref, &w->key, &w->hash, w->pkt.ifindex, v6);
+	return ct_hand_on(w, &ref, w->pkt.proto == IPPROTO_TCP ? CT_START : CT_PUBLISH);
+}
+
+static __always_inline enum ct_next ct_start(struct ct_work *w, int v6)
+{
+	struct ct_ref ref = {};
+
+	if (!ct_take_over(w, v6, &ref))
+		return CT_DONE;
+	__builtin_memset(&w->fx, 0, sizeof(w->fx));
+	w->bits = ct_tcp_start(ref.flow, &w->pkt, w->bits, &w->fx);
+	return CT_PUBLISH;
+}
+
+static __always_inline enum ct_next ct_announce(struct ct_work *w, int v6)
+{
+	const struct ct_table table = ct_table_of(v6);
+	struct ct_cpu *cpu = ct_cpu_of(w->cpu);
+	struct ct_ref ref = {};
+
+	if (!cpu || !ct_take_over(w, v6, &ref))
+		return CT_DONE;
+	if (!ct_publish(&table, &w->key, &w->hash, &ref, w->bits)) {
+		ct_count_table(cpu, CT_TABLE_CONFLICTS);
+		return CT_RETRY;
+	}
+	ct_count_table(cpu, CT_TABLE_CREATED);
+	ct_count_class(cpu, CT_ORIGINAL, CT_CLASS_NEW, w->pkt.segs);
+	return CT_DONE;
+}
+
+__weak __noinline int ct_create4(struct ct_work *w)
+{
+	return w ? ct_create(w, 0) : CT_DONE;
+}
+
+__weak __noinline int ct_create6(struct ct_work *w)
+{
+	return w ? ct_create(w, 1) : CT_DONE;
+}
+
+__weak __noinline int ct_start4(struct ct_work *w)
+{
+	return w ? ct_start(w, 0) : CT_DONE;
+}
+
+__weak __noinline int ct_start6(struct ct_work *w)
+{
+	return w ? ct_start(w, 1) : CT_DONE;
+}
+
+__weak __noinline int ct_announce4(struct ct_work *w)
+{
+	return w ? ct_announce(w, 0) : CT_DONE;
+}
+
+__weak __noinline int ct_announce6(struct ct_work *w)
+{
+	return w ? ct_announce(w, 1) : CT_DONE;
+}
+
+/* May this packet begin a flow? If not, says what it is. */
+static __always_inline int ct_may_begin(struct ct_work *w, struct ct_cpu *cpu)
+{
+	if (w->pkt.kind == CT_KIND_FRAGMENT) {
+		ct_refuse_new(w, cpu, CT_CLASS_UNTRACKED, CT_PASS_FRAGMENT);
+		return 0;
+	}
+	w->bits = ct_open(&w->pkt, &w->key);
+	if (!w->bits)
+		ct_refuse_new(w, cpu, CT_CLASS_INVALID, CT_PASS_INVALID);
+	return w->bits != 0;
+}
+
+/* Takes the slot of a flow that is over for the tuple's next one. */
+static __always_inline enum ct_next ct_renew(struct ct_work *w, struct ct_cpu *cpu,
+					     struct ct_ref *ref, enum ct_table_event why)
+{
+	if (!ct_may_begin(w, cpu))
+		return CT_DONE;
+	if (!ct_take(ref))
+		return CT_RETRY;
+	ct_count_table(cpu, why);
+	return ct_hand_on(w, ref, CT_CREATE);
+}
+
+/* A slot for a key that has none. */
+static __always_inline enum ct_next ct_begin(struct ct_work *w, int v6)
+{
+	const struct ct_table table = ct_table_of(v6);
+	struct ct_cpu *cpu = ct_cpu_of(w->cpu);
+	struct ct_ref ref = {};
+	__u64 spare;
+
+	if (!cpu || !ct_may_begin(w, cpu))
+		return CT_DONE;
+	switch (ct_claim(&table, &w->hash, w->pkt.now, &cpu->pick, &ref, &spare)) {
+	case CT_CLAIMED:
+		ct_count_spare(cpu, spare);
+		return ct_hand_on(w, &ref, CT_CREATE);
+	case CT_CLAIM_FULL:
+		ct_refuse_new(w, cpu, CT_CLASS_UNTRACKED, CT_PASS_TABLE_FULL);
+		return CT_DONE;
+	default:
+		return CT_RETRY;
+	}
+}
+
+__weak __noinline int ct_begin4(struct ct_work *w)
+{
+	return w ? ct_begin(w, 0) : CT_DONE;
+}
+
+__weak __noinline int ct_begin6(struct ct_work *w)
+{
+	return w ? ct_begin(w, 1) : CT_DONE;
+}
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * A frame in memory, and the one way to read from it.
+ *
+ * Offsets are numbers, not pointers: adding a length from the packet to a
+ * packet pointer more than once exceeds what older verifiers can follow.
+ */
+#ifndef CT_FRAME_H
+#define CT_FRAME_H
+
+#include "packet.h"
+
+#define CT_PARSED ((enum ct_pass)CT_PASS_REASONS)
+
+/* The bytes of the frame that are in reach, and the context they came from. */
+struct ct_mem {
+	void *data;
+	void *end;
+	void *ctx;
+	int xdp; /* which context: known when compiled */
+};
+
+/*
+ * The one place that makes a packet pointer. `off` is bounded for the verifier
+ * by the largest frame that can be; a real one ends long before.
+ */
+static __always_inline void *ct_at(const struct ct_mem *m, __u32 off, __u32 size)
+{
+	void *p;
+
+	if (off > 0x3fff)
+		return NULL;
+	p = m->data + off;
+	if (p + size > m->end)
+		return NULL;
+	return p;
+}
+
+#endif

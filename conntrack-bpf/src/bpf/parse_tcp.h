@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* TCP's header and options. */
+#ifndef CT_PARSE_TCP_H
+#define CT_PARSE_TCP_H
+
+#include <linux/tcp.h>
+
+#include "parse_ip.h"
+
+/*
+ * Options as nf_conntrack reads them (tcp_options(), tcp_sack()): stop at EOL,
+ * at a length below two, at one that overruns. As in ct_walk_ext(), the place
+ * is kept in memory, so that forty bytes cost forty rounds.
+ */
+static __always_inline int ct_tcp_options(const struct ct_mem *m, struct ct_frame *f,
+					  struct ct_pkt *pkt)
+{
+	for (int i = 0; i < 40; i++) {
+		__u32 off = *(volatile __u32 *)&f->off;
+		__u32 left = *(volatile __u32 *)&f->options_end - off;
+		__u8 *opt = ct_at(m, off, 1);
+		__u8 kind, len;
+
+		if (off >= f->options_end || !opt)
+			return 0;
+		kind = *opt;
+		if (kind == 0)
+			return 0;
+		if (kind == 1) {
+			*(volatile __u32 *)&f->off = off + 1;
+			continue;
+		}
+		opt = ct_at(m, off, 2);
+		if (left < 2 || !opt)
+			return 0;
+		len = opt[1];
+		if (len < 2 || len > left)
+			return 0;
+		if (kind == 3 && len == 3) {
+			opt = ct_at(m, off, 3);
+			if (!opt)
+				return 0;
+			pkt->wscale = opt[2] > 14 ? 14 : opt[2];
+			pkt->options |= CT_OPT_WSCALE;
+		} else if (kind == 4 && len == 2) {
+			pkt->options |= CT_OPT_SACK;
+		} else if (kind == 5 && len >= 10 && (len - 2) % 8 == 0 &&
+			   !(pkt->options & CT_OPT_EDGES)) {
+			pkt->options |= CT_OPT_EDGES;
+			/* Right edges, four bytes into each block. */
+			for (__u32 b = 0; b < 4; b++) {
+				__be32 *edge = ct_at(m, off + 6 + b * 8, 4);
+
+				if (b * 8 + 10 > len || !edge)
+					break;
+				if ((__s32)(bpf_ntohl(*edge) - *(volatile __u32 *)&pkt->sack) > 0)
+					*(volatile __u32 *)&pkt->sack = bpf_ntohl(*edge);
+			}
+			if (!(pkt->tcp_flags & CT_TCP_SYN))
+				return 0;
+		}
+		*(volatile __u32 *)&f->off = off + len;
+	}
+	return 0;
+}
+
+__weak __noinline int ct_options_xdp(struct xdp_md *ctx, struct ct_frame *f, struct ct_pkt *pkt)
+{
+	struct ct_mem m = {.data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end};
+
+	return f && pkt ? ct_tcp_options(&m, f, pkt) : 0;
+}
+
+__weak __noinline int ct_options_skb(struct __sk_buff *ctx, struct ct_frame *f, struct ct_pkt *pkt)
+{
+	struct ct_mem m = {.data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end};
+
+	return f && pkt ? ct_tcp_options(&m, f, pkt) : 0;
+}
+
+/* Nothing but a timestamp, as most segments of most connections have it. */
+static __always_inline int ct_only_timestamp(const struct ct_mem *m, __u32 off, __u32 len)
+{
+	__be32 *first = ct_at(m, off, 4);
+
+	return len == 12 && first && *first == bpf_htonl(0x0101080a);
+}
+
+static __always_inline enum ct_pass ct_parse_tcp(const struct ct_mem *m, struct ct_frame *f,
+						 struct ct_pkt *pkt)
+{
+	struct tcphdr *tcp = ct_at(m, f->off, sizeof(*tcp));
+	__u32 header, options;
+
+	if (!tcp || f->off + sizeof(*tcp) > f->l3_end)
+		return CT_PASS_TRUNCATED;
+	header = tcp->doff * 4;
+	pkt->src_port_be = tcp->source;
+	pkt->dst_port_be = tcp->dest;
+	if (header < sizeof(*tcp) || f->off + header > f->l3_end) {
+		pkt->kind = CT_KIND_INVALID;
+		return CT_PARSED;
+	}
+	pkt->seq = bpf_ntohl(tcp->seq);
+	pkt->ack = bpf_ntohl(tcp->ack_seq);
+	pkt->sack = pkt->ack;
+	pkt->window = bpf_ntohs(tcp->window);
+	pkt->tcp_flags = ((__u8 *)tcp)[13];
+	pkt->payload = f->l3_end - f->off - header;
+	if (pkt->segs > 1)
+		pkt->bytes += (pkt->segs - 1) * (f->off - f->l3 + header);
+
+	options = header - sizeof(*tcp);
+	if (!options)
+		return CT_PARSED;
+	pkt->options = CT_OPT_SOME;
+	f->off += sizeof(*tcp);
+	if (!(pkt->tcp_flags & CT_TCP_SYN) && ct_only_timestamp(m, f->off, options))
+		return CT_PARSED;
+	f->options_end = f->off + options;
+	if (m->xdp)
+		ct_options_xdp(m->ctx, f, pkt);
+	else
+		ct_options_skb(m->ctx, f, pkt);
+	return CT_PARSED;
+}
+
+#endif
