@@ -46,12 +46,7 @@ int ct_xdp(struct xdp_md *ctx)
 		return XDP_PASS;
 	w->cpu = number;
 	ct_pkt_begin(&w->pkt, &w->frame, ct_now_coarse(), 1, ctx->ingress_ifindex);
-	if (cfg_replay)
-		w->frame.wire_len = ct_replay.wire_len;
-	else if (cfg_xdp_frags)
-		w->frame.wire_len = bpf_xdp_get_buff_len(ctx);
-	else
-		w->frame.wire_len = ctx->data_end - ctx->data;
+	w->frame.wire_len = cfg_replay ? ct_replay.wire_len : ctx->data_end - ctx->data;
 	pass = ct_parse(&m, &w->frame, &w->pkt, iface && (iface->flags & CT_IF_RAW_IP));
 	ct_stamp(&w->pkt);
 	ct_track(w, cpu, pass, iface);

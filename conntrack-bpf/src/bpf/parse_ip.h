@@ -12,6 +12,7 @@
 #include <linux/ipv6.h>
 #include <bpf/bpf_endian.h>
 
+#include "config.h"
 #include "frame.h"
 
 #define CT_VLAN_DEPTH 4
@@ -75,6 +76,20 @@ static __always_inline enum ct_pass ct_parse_raw(const struct ct_mem *m, struct 
 	return CT_PARSED;
 }
 
+/*
+ * Whether the packet its header describes is there. A multi-buffer XDP frame is
+ * longer than its first piece; how long costs a call, so it is asked if in doubt.
+ */
+static __always_inline int ct_fits(const struct ct_mem *m, struct ct_frame *f)
+{
+	if (f->l3_end <= f->wire_len)
+		return 1;
+	if (!m->xdp || !cfg_xdp_frags || cfg_replay)
+		return 0;
+	f->wire_len = bpf_xdp_get_buff_len(m->ctx);
+	return f->l3_end <= f->wire_len;
+}
+
 static __always_inline enum ct_pass ct_parse_ipv4(const struct ct_mem *m, struct ct_frame *f,
 						  struct ct_pkt *pkt)
 {
@@ -95,7 +110,7 @@ static __always_inline enum ct_pass ct_parse_ipv4(const struct ct_mem *m, struct
 		return CT_PASS_BAD_HEADER;
 	f->l3 = f->off;
 	f->l3_end = f->off + total;
-	if (f->l3_end > f->wire_len)
+	if (!ct_fits(m, f))
 		return CT_PASS_TRUNCATED;
 
 	frag = bpf_ntohs(ip->frag_off);
@@ -197,12 +212,12 @@ static __always_inline enum ct_pass ct_parse_ipv6(const struct ct_mem *m, struct
 	if (ip->version != 6)
 		return CT_PASS_BAD_HEADER;
 	total = sizeof(*ip) + bpf_ntohs(ip->payload_len);
-	/* No payload length: a jumbogram, or a TSO frame of more than 64 KiB. */
-	if (total == sizeof(*ip) && (pkt->segs > 1 || ip->nexthdr == IPPROTO_HOPOPTS))
+	/* No payload length: a TSO frame of more than 64 KiB. */
+	if (total == sizeof(*ip) && pkt->segs > 1)
 		total = f->wire_len - f->off;
 	f->l3 = f->off;
 	f->l3_end = f->off + total;
-	if (f->l3_end > f->wire_len)
+	if (!ct_fits(m, f))
 		return CT_PASS_TRUNCATED;
 
 	f->frag_off = 0;

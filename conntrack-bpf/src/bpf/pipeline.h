@@ -43,7 +43,7 @@ static __always_inline enum ct_next ct_machine(struct ct_work *w, int v6)
 
 	if (!cpu || !ct_take_over(w, v6, &ref))
 		return CT_DONE;
-	__builtin_memset(&w->fx, 0, sizeof(w->fx));
+	ct_effect_begin(&w->fx);
 	dir = ct_forget(&w->fx, ct_dir_of(ref.word, &w->key)) & 1;
 	if (ct_tcp_step(ref.flow, ref.word, dir, &w->pkt, &w->fx))
 		return CT_DECIDE;
@@ -131,7 +131,7 @@ static __always_inline enum ct_next ct_follow(struct ct_work *w, int v6)
 		return ct_renew(w, cpu, &ref, CT_TABLE_EXPIRED);
 	dir = ct_dir_of(ref.word, &w->key);
 	word = ref.word;
-	__builtin_memset(&w->fx, 0, sizeof(w->fx));
+	ct_effect_begin(&w->fx);
 	if (w->pkt.proto != IPPROTO_TCP || w->pkt.kind == CT_KIND_FRAGMENT)
 		word = ct_step(ref.flow, ref.word, dir, &w->pkt);
 	else if (!ct_tcp_fast(ref.flow, &word, dir, &w->pkt, &w->fx))

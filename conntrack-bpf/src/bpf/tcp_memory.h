@@ -10,19 +10,28 @@
 
 /* What a segment makes of its flow: filled by one step after another, then stored. */
 struct ct_tcp_effect {
-	struct ct_tcp_view view;
-	__u8 store;    /* the ends moved */
-	__u8 note;     /* it is the last segment now */
-	__u8 remember; /* and the one to recognise when it comes again */
-	__u8 again;    /* how often that has come again */
-	__u8 mismatch; /* a FIN or RST outside the window */
-	__u8 rst;      /* enum ct_rst */
-	__u8 state;    /* enum ct_tcp_state before, */
-	__u8 next;     /* and after, if the segment is accepted */
-	__u32 answer;  /* enum ct_answer */
+	struct {
+		__u8 store;    /* the ends moved */
+		__u8 note;     /* it is the last segment now */
+		__u8 remember; /* and the one to recognise when it comes again */
+		__u8 again;    /* how often that has come again */
+		__u8 mismatch; /* a FIN or RST outside the window */
+		__u8 rst;      /* enum ct_rst */
+		__u8 state;    /* enum ct_tcp_state before, */
+		__u8 next;     /* and after, if the segment is accepted */
+	} __attribute__((aligned(8)));
+	__u64 word;   /* of the flow after an accepted packet */
+	__u32 answer; /* enum ct_answer */
 	__u32 forgotten;
-	__u64 word; /* of the flow after an accepted packet */
+	struct ct_tcp_view view; /* read if `store` is set */
 };
+_Static_assert(__builtin_offsetof(struct ct_tcp_effect, word) == 8, "the marks are one word");
+
+/* Forgets the last packet's marks; the view is written before it is read. */
+static __always_inline void ct_effect_begin(struct ct_tcp_effect *fx)
+{
+	__builtin_memset(fx, 0, 8);
+}
 
 /*
  * Hands a value back through memory the verifier does not follow. A value that
