@@ -1,0 +1,20 @@
+//! The command line all benches share: `cargo bench -p conntrack-bench -- --quick`.
+
+use clap::Parser;
+
+/// Compares conntrack with a floor program; needs root. Prints a Markdown
+/// table and writes the same as JSON below target/bench.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Fewer and shorter rounds: under a minute instead of some minutes
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Only rows whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub row: Option<String>,
+
+    /// What cargo hands to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
