@@ -5,21 +5,30 @@
 //! facade `conntrack` wraps it; programs use that one.
 
 mod bpffs;
+mod clock;
 mod clsact;
+pub mod counters;
 pub mod datapath;
 mod defines;
 mod devices;
 mod error;
+mod key;
 mod log;
+mod mapped;
 mod netlink;
 mod netns;
 mod probe;
 mod records;
+mod row;
 mod settings;
 mod shape;
 mod skel;
 mod sys;
+pub mod table;
+pub mod testrun;
+mod wire;
 
+pub use clock::Clock;
 pub use defines::ABI;
 pub use error::Error;
 pub use error::ErrorKind;

@@ -1,0 +1,129 @@
+//! What time it is for a reader of the tables.
+
+use std::time::Duration;
+
+use conntrack_core::MonoTime;
+use conntrack_core::Timestamp;
+use nix::sys::time::TimeSpec;
+use nix::time::ClockId;
+use nix::time::clock_gettime;
+
+use crate::error::Context;
+use crate::error::Result;
+
+/// Where "now" comes from, and how a flow's instants become civil time. One
+/// reader keeps one, so the instants of a listing agree with each other.
+#[derive(Copy, Clone, Debug)]
+pub struct Clock {
+    kind: Kind,
+}
+
+#[derive(Copy, Clone, Debug)]
+enum Kind {
+    /// The packet path stamps with `CLOCK_MONOTONIC`; both clocks' readings of
+    /// one moment.
+    Live { mono: MonoTime, civil: Timestamp },
+    /// The packet path was told the time, nanoseconds since the Unix epoch; it
+    /// stands still here.
+    Stopped { now: u64 },
+}
+
+impl Clock {
+    /// Samples of the two clocks; the pair that lies closest together is kept.
+    const SAMPLES: usize = 5;
+
+    /// The clock of a running tracker.
+    ///
+    /// # Errors
+    /// The kernel does not know one of the clocks.
+    pub fn live() -> Result<Self> {
+        let read = |id| clock_gettime(id).map(nanos).context("read a clock");
+        let mut best = (u64::MAX, 0, 0);
+        for _ in 0..Self::SAMPLES {
+            let before = read(ClockId::CLOCK_MONOTONIC)?;
+            let civil = read(ClockId::CLOCK_REALTIME)?;
+            let apart = read(ClockId::CLOCK_MONOTONIC)?.abs_diff(before);
+            if apart < best.0 {
+                best = (apart, before + apart / 2, civil);
+            }
+        }
+        let (_, mono, civil) = best;
+        Ok(Self {
+            kind: Kind::Live {
+                mono: MonoTime(mono),
+                civil: Timestamp(civil.cast_signed()),
+            },
+        })
+    }
+
+    /// A clock that says `epoch` nanoseconds since the Unix epoch, for a data
+    /// path that replays a capture.
+    pub fn stopped(epoch: i64) -> Self {
+        let now = epoch.cast_unsigned();
+        Self {
+            kind: Kind::Stopped { now },
+        }
+    }
+
+    /// Now, in the packet path's time. Of a running tracker it is the coarse
+    /// clock, which the packet path asks whether a flow is over, too.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        match self.kind {
+            Kind::Live { mono, .. } => {
+                clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(mono.0, nanos)
+            }
+            Kind::Stopped { now } => now,
+        }
+    }
+
+    /// The civil time of an instant of the packet path.
+    pub(crate) fn civil(&self, instant: u64) -> Timestamp {
+        match self.kind {
+            Kind::Live { mono, civil } => Timestamp::from_mono(MonoTime(instant), mono, civil),
+            Kind::Stopped { .. } => Timestamp(instant.cast_signed()),
+        }
+    }
+}
+
+/// `ct_age()` of `bpf/table.h`: never negative, for stamps of the precise clock
+/// may be ahead of the coarse one.
+pub(crate) fn age(now: u64, then: u64) -> u64 {
+    u64::try_from(now.wrapping_sub(then).cast_signed()).unwrap_or(0)
+}
+
+fn nanos(time: TimeSpec) -> u64 {
+    u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_not_negative() {
+        assert_eq!(age(9, 4), 5);
+        assert_eq!(age(4, 9), 0);
+        assert_eq!(age(u64::MAX, 0), 0, "a time before the epoch");
+        assert_eq!(age(5, u64::MAX - 4), 10);
+    }
+
+    #[test]
+    fn stopped_clocks_are_civil() {
+        let clock = Clock::stopped(-7);
+        assert_eq!(clock.civil(clock.now()), Timestamp(-7));
+    }
+
+    #[test]
+    fn live_clocks_agree_with_the_system() {
+        const SLACK: i64 = 1_000_000_000; // ticks, and clocks that are being set
+        let system = || {
+            let now = clock_gettime(ClockId::CLOCK_REALTIME).expect("a clock");
+            nanos(now).cast_signed()
+        };
+        let before = system();
+        let clock = Clock::live().expect("clocks");
+        let civil = clock.civil(clock.now()).0;
+        assert!((before - SLACK..=system() + SLACK).contains(&civil));
+    }
+}

@@ -1,0 +1,193 @@
+//! What the packet path counts, summed up.
+//!
+//! Each CPU writes its own counters and no other's, so a sum is of values that
+//! were all true, if not at one moment.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+
+use conntrack_core::Counters;
+use conntrack_core::stats::CpuCounts;
+use conntrack_core::stats::DROP_REASONS;
+use conntrack_core::stats::PASS_REASONS;
+use conntrack_core::stats::by_reason;
+use libbpf_rs::MapCore;
+
+use crate::datapath::Datapath;
+use crate::datapath::Maps;
+use crate::defines::IF_ATTACHED;
+use crate::defines::IFACES;
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::mapped::Mapped;
+use crate::wire::ct_cpu;
+use crate::wire::ct_ifstat;
+use crate::wire::data_ifaces;
+
+/// The counters of a data path, mapped for reading.
+#[derive(Debug)]
+pub struct Meter {
+    cpus: Mapped<ct_cpu>,
+    ifstats: Mapped<ct_ifstat>,
+    ifaces: Mapped<data_ifaces>,
+}
+
+/// What was counted on one attached interface, over all CPUs.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct IfaceCounts {
+    /// Its index.
+    pub ifindex: u32,
+    /// IP packets, both ways.
+    pub packets: u64,
+    /// Their IP total lengths.
+    pub bytes: u64,
+}
+
+impl Meter {
+    /// Maps the counters of a data path.
+    ///
+    /// # Errors
+    /// The kernel refuses to map them.
+    pub fn map(datapath: &Datapath) -> Result<Self> {
+        let maps = &datapath.maps;
+        let len = |map: &libbpf_rs::MapHandle| map.max_entries() as usize;
+        Ok(Self {
+            cpus: Mapped::read_only(&maps.cpu, len(&maps.cpu)).context("map the counters")?,
+            ifstats: Mapped::read_only(&maps.ifstats, len(&maps.ifstats))
+                .context("map the counters of interfaces")?,
+            ifaces: Mapped::read_only(&maps.ifaces, 1).context("map the table of interfaces")?,
+        })
+    }
+
+    /// The counters of packets and slots; what else there is in [`Counters`]
+    /// stays empty.
+    pub fn read(&self) -> Counters {
+        let mut sum = ct_cpu::default();
+        let mut per_cpu = Vec::with_capacity(self.cpus.len());
+        let cpus = (0..self.cpus.len()).filter_map(|cpu| self.cpus.get(cpu));
+        for (cpu, counts) in (0..).zip(cpus) {
+            per_cpu.push(CpuCounts {
+                cpu,
+                packets: counts.packets,
+                bytes: counts.bytes,
+            });
+            add(&mut sum, &counts);
+        }
+        let [original, reply] = sum.classes;
+        let mut counters = Counters {
+            packets: sum.packets,
+            bytes: sum.bytes,
+            drops: by_reason(&DROP_REASONS, &sum.drops),
+            passed_untracked: by_reason(&PASS_REASONS, &sum.passed),
+            table: sum.table.into(),
+            per_cpu,
+            ..Counters::default()
+        };
+        counters.ct_state.original = original.into();
+        counters.ct_state.reply = reply.into();
+        counters
+    }
+
+    /// The counters of the interfaces that programs of ours are attached to, by
+    /// index.
+    pub fn interfaces(&self) -> Vec<IfaceCounts> {
+        let ifaces = self.ifaces.get(0);
+        let attached = ifaces.iter().flat_map(|data| &data.ct_ifaces);
+        let mut counts: Vec<_> = attached
+            .filter(|iface| iface.ifindex != 0 && iface.flags & IF_ATTACHED != 0)
+            .map(|iface| self.interface(iface.ifindex, iface.stat))
+            .collect();
+        counts.sort_unstable_by_key(|counts| counts.ifindex);
+        counts
+    }
+
+    fn interface(&self, ifindex: u32, slot: u16) -> IfaceCounts {
+        let mut sum = IfaceCounts {
+            ifindex,
+            packets: 0,
+            bytes: 0,
+        };
+        let of_cpus = (usize::from(slot)..self.ifstats.len()).step_by(IFACES as usize);
+        for counts in of_cpus.filter_map(|index| self.ifstats.get(index)) {
+            sum.packets = sum.packets.wrapping_add(counts.packets);
+            sum.bytes = sum.bytes.wrapping_add(counts.bytes);
+        }
+        sum
+    }
+}
+
+fn add(sum: &mut ct_cpu, counts: &ct_cpu) {
+    let add = |to: &mut [u64], from: &[u64]| {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = to.wrapping_add(*from);
+        }
+    };
+    sum.packets = sum.packets.wrapping_add(counts.packets);
+    sum.bytes = sum.bytes.wrapping_add(counts.bytes);
+    for (to, from) in sum.classes.iter_mut().zip(&counts.classes) {
+        add(to, from);
+    }
+    add(&mut sum.passed, &counts.passed);
+    add(&mut sum.drops, &counts.drops);
+    add(&mut sum.table, &counts.table);
+}
+
+/// Kernel memory of all maps in bytes, as the kernel accounts for it.
+///
+/// # Errors
+/// /proc is not mounted.
+pub fn memory_bytes(maps: &Maps) -> Result<u64> {
+    let mut sum = 0;
+    for (name, map) in maps.named() {
+        let path = format!("/proc/self/fdinfo/{}", map.as_fd().as_raw_fd());
+        let info = fs::read_to_string(&path).with_context(|| format!("read {path} of {name}"))?;
+        let bytes = memlock(&info).ok_or_else(|| {
+            let message = format!("{path} does not say how much memory the map {name} takes");
+            Error::new(ErrorKind::Unsupported, message)
+        })?;
+        sum += bytes;
+    }
+    Ok(sum)
+}
+
+fn memlock(info: &str) -> Option<u64> {
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("memlock:"))?;
+    line.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_summed() {
+        let mut ones = ct_cpu {
+            packets: 1,
+            bytes: 1,
+            ..ct_cpu::default()
+        };
+        ones.classes = [[1; 5]; 2];
+        ones.passed.fill(1);
+        ones.drops.fill(1);
+        ones.table.fill(1);
+        let mut sum = ones;
+        add(&mut sum, &ones);
+        assert_eq!((sum.packets, sum.bytes), (2, 2));
+        assert_eq!(sum.classes, [[2; 5]; 2]);
+        let rest = [&sum.passed[..], &sum.drops, &sum.table].concat();
+        assert!(rest.iter().all(|&count| count == 2));
+    }
+
+    #[test]
+    fn memory_is_found_in_fdinfo() {
+        let info = "pos:\t0\nmap_type:\t2\nmemlock:\t4096\nmap_id:\t7\n";
+        assert_eq!(memlock(info), Some(4096));
+        assert_eq!(memlock("pos:\t0\n"), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! Packets through our programs without a network: `BPF_PROG_TEST_RUN`.
+
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::ptr;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use nix::errno::Errno;
+
+use crate::datapath::Datapath;
+use crate::error::Context;
+use crate::error::Result;
+use crate::mapped::Mapped;
+use crate::wire::data_replay;
+
+/// The kernel wants at least an Ethernet header.
+const MIN_FRAME: usize = 14;
+
+/// Bytes of a frame that are handed over. Headers are within; how long the
+/// frame was on the wire is told separately. A page less the head and tail
+/// rooms that XDP reserves must hold it.
+const MAX_FRAME: usize = 2048;
+
+/// Runs a program once on a frame; what it returns. Ethernet comes first, also
+/// for TC programs.
+///
+/// # Errors
+/// The frame is shorter than an Ethernet header or longer than the kernel takes
+/// in one piece; the kernel refuses for lack of privileges.
+pub fn run(program: BorrowedFd<'_>, frame: &[u8]) -> Result<u32> {
+    let mut opts = libbpf_sys::bpf_test_run_opts {
+        sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
+        data_in: frame.as_ptr().cast(),
+        data_size_in: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+        repeat: 1,
+        ..Default::default()
+    };
+    // SAFETY: `data_in` and its size describe `frame`; there is no output
+    // buffer; the descriptor is open for the call.
+    let status = unsafe {
+        libbpf_sys::bpf_prog_test_run_opts(program.as_raw_fd(), ptr::from_mut(&mut opts))
+    };
+    if status < 0 {
+        return Err(Errno::from_raw(-status)).context("run a BPF program on a frame");
+    }
+    Ok(opts.retval)
+}
+
+/// Runs `ct_xdp` of a data path loaded for replay on packets of a capture, at
+/// the capture's time.
+#[derive(Debug)]
+pub struct Replayer {
+    program: OwnedFd,
+    replay: Mapped<data_replay>,
+}
+
+impl Replayer {
+    /// Takes over the program and the replay map of a data path.
+    ///
+    /// # Errors
+    /// The kernel refuses to map the map.
+    pub fn new(datapath: &Datapath) -> Result<Self> {
+        let program = datapath.programs.xdp.as_fd().try_clone_to_owned();
+        Ok(Self {
+            program: program.context("take over ct_xdp")?,
+            replay: Mapped::writable(&datapath.maps.replay, 1).context("map the replay clock")?,
+        })
+    }
+
+    /// Sets the time, nanoseconds since the Unix epoch, and the length that
+    /// frames have on the wire from the Ethernet header on.
+    pub fn set(&mut self, epoch: i64, wire_len: u32) {
+        let words: &[AtomicU64] = self.replay.words(0).unwrap_or_default();
+        let [a, b, c, d] = wire_len.to_ne_bytes();
+        let second = u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]);
+        for (word, value) in words.iter().zip([epoch.cast_unsigned(), second]) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends a frame as it was captured, perhaps cut.
+    ///
+    /// # Errors
+    /// The kernel refuses for lack of privileges.
+    pub fn packet(&mut self, epoch: i64, frame: &[u8], wire_len: u32) -> Result<()> {
+        self.set(epoch, wire_len);
+        let frame = &frame[..frame.len().min(MAX_FRAME)];
+        let padded;
+        let frame = if frame.len() < MIN_FRAME {
+            padded = pad(frame);
+            &padded
+        } else {
+            frame
+        };
+        run(self.program.as_fd(), frame).map(drop)
+    }
+}
+
+/// A frame that ends within its Ethernet header, which the kernel would refuse,
+/// as one that ends behind it: IPv4 without a header. The packet path counts
+/// either as truncated.
+fn pad(frame: &[u8]) -> [u8; MIN_FRAME] {
+    let mut padded = [0; MIN_FRAME];
+    padded[..frame.len()].copy_from_slice(frame);
+    padded[12..].copy_from_slice(&[0x08, 0x00]);
+    padded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_frames_look_cut_behind_ethernet() {
+        let padded = pad(&[0xff; 13]);
+        assert_eq!(padded[..12], [0xff; 12]);
+        assert_eq!(padded[12..], [0x08, 0x00]);
+        assert_eq!(pad(&[]).len(), MIN_FRAME);
+    }
+}

@@ -1,0 +1,174 @@
+//! The one place where bytes become structs: the layouts that the packet path
+//! and user space share (`bpf/types.h`, by way of BTF), and how to copy them out
+//! of memory that the packet path is writing to.
+
+use std::mem::MaybeUninit;
+use std::mem::offset_of;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use crate::defines::IF_SLOTS;
+use crate::defines::SLOTS;
+use crate::skel::types::ct_attach;
+pub(crate) use crate::skel::types::ct_bucket_head;
+pub(crate) use crate::skel::types::ct_bucket4;
+pub(crate) use crate::skel::types::ct_bucket6;
+pub(crate) use crate::skel::types::ct_cpu;
+pub(crate) use crate::skel::types::ct_flow;
+pub(crate) use crate::skel::types::ct_flow6;
+use crate::skel::types::ct_frag;
+use crate::skel::types::ct_frag_key;
+use crate::skel::types::ct_iface;
+pub(crate) use crate::skel::types::ct_ifstat;
+use crate::skel::types::ct_meta;
+pub(crate) use crate::skel::types::ct_phase;
+use crate::skel::types::ct_pick;
+use crate::skel::types::ct_replay;
+use crate::skel::types::ct_settings;
+use crate::skel::types::ct_tcp_end;
+pub(crate) use crate::skel::types::data_ifaces;
+pub(crate) use crate::skel::types::data_replay;
+pub(crate) use crate::skel::types::data_settings;
+
+/// A struct that may be made of any bytes, and taken apart into them.
+///
+/// # Safety
+/// All fields are integers or arrays and structs of them, there are no padding
+/// bytes, the size is a multiple of 8 and the alignment at most 8.
+pub(crate) unsafe trait Wire: Copy {}
+
+/// Asserts size and field offsets as they stand in `bpf/types.h`.
+macro_rules! wire {
+    ($($name:ident: $size:literal { $($field:ident @ $offset:expr),* $(,)? })*) => {$(
+        const _: () = {
+            assert!(size_of::<$name>() == $size && $size % 8 == 0);
+            assert!(align_of::<$name>() <= 8);
+            $(assert!(offset_of!($name, $field) == $offset);)*
+        };
+        // SAFETY: integers only; the size is the sum of the fields' sizes, which
+        // types.h asserts, so there is no padding; see the assertions above.
+        unsafe impl Wire for $name {}
+    )*};
+}
+
+wire! {
+    ct_tcp_end: 32 { end @ 0, seq @ 16, ack @ 20, win @ 24, shared @ 26, flags @ 28, aux @ 31 }
+    ct_flow: 128 {
+        word @ 0, seen @ 8, start @ 16, bytes @ 24, packets @ 40, lo @ 48, hi @ 52,
+        lo_port_be @ 56, hi_port_be @ 58, proto_if @ 60, tcp @ 64,
+    }
+    ct_flow6: 192 { flow @ 0, lo @ 128, hi @ 144, reserved @ 160 }
+    ct_bucket_head: 128 { tags @ 0, reserved @ 32, carry @ 64, pad @ 124 }
+    ct_bucket4: 2048 { head @ 0, slot @ 128 }
+    ct_bucket6: 3008 { head @ 0, slot @ 128 }
+    ct_frag_key: 40 { src @ 0, dst @ 16, id_be @ 32, proto @ 36, family @ 37 }
+    ct_frag: 16 { seen @ 0, src_port_be @ 8, dst_port_be @ 10, proto @ 12, reply @ 13 }
+    ct_pick: 24 { best @ 0, word @ 8, bucket @ 16, slot @ 20 }
+    ct_cpu: 384 {
+        packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 192, table @ 216, pick @ 264,
+        reserved @ 288,
+    }
+    ct_ifstat: 16 { packets @ 0, bytes @ 8 }
+    ct_iface: 8 { ifindex @ 0, stat @ 4, flags @ 6 }
+    data_ifaces: 32768 { ct_ifaces @ 0 }
+    ct_settings: 592 {
+        timeout_ns @ 0, grace_ns @ 512, tcp_loose @ 520, tcp_be_liberal @ 524,
+        tcp_ignore_invalid_rst @ 528, tcp_max_retrans @ 532, checksum @ 536, reserved @ 540,
+    }
+    data_settings: 592 { ct_settings @ 0 }
+    ct_replay: 16 { now @ 0, wire_len @ 8, pad @ 12 }
+    data_replay: 16 { ct_replay @ 0 }
+    ct_meta: 264 {
+        abi @ 0, ready @ 4, buckets4 @ 8, buckets6 @ 12, hash_seed @ 16, netns_ino @ 64,
+        netns_dev @ 72, created @ 80, max_flows4 @ 88, max_flows6 @ 96, version @ 104,
+        netns @ 136,
+    }
+    ct_attach: 256 {
+        name @ 0, ingress @ 16, egress @ 20, made_clsact @ 24, tc_handle @ 28,
+        tc_priority @ 36, pad @ 44, since @ 48, why @ 56,
+    }
+}
+
+const _: () = {
+    let slots = SLOTS as usize;
+    assert!(size_of::<ct_bucket4>() == size_of::<ct_bucket_head>() + slots * size_of::<ct_flow>());
+    assert!(size_of::<ct_bucket6>() == size_of::<ct_bucket_head>() + slots * size_of::<ct_flow6>());
+    assert!(size_of::<data_ifaces>() == IF_SLOTS * size_of::<ct_iface>());
+};
+
+/// Words of 8 bytes in a struct.
+pub(crate) const fn words_of<T: Wire>() -> usize {
+    size_of::<T>() / 8
+}
+
+/// Copies a struct out of memory that others write to. Each word is read once
+/// and whole; that the words belong together is the caller's matter.
+///
+/// # Panics
+/// `from` is shorter than the struct.
+#[inline]
+pub(crate) fn copy<T: Wire>(from: &[AtomicU64]) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    let to = value.as_mut_ptr().cast::<u64>();
+    let from = &from[..words_of::<T>()];
+    for (index, word) in from.iter().enumerate() {
+        // SAFETY: `index` is below `words_of::<T>()`, so the word is inside the
+        // value, which is writable; unaligned, because T may be aligned to 4.
+        unsafe { to.add(index).write_unaligned(word.load(Ordering::Relaxed)) };
+    }
+    // SAFETY: the size is a multiple of 8, so the loop wrote every byte; any
+    // bytes are a valid T, by the contract of Wire.
+    unsafe { value.assume_init() }
+}
+
+/// `ct_flow.word`: all of a flow that changes in one step.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) struct Word(pub(crate) u64);
+
+impl Word {
+    const PHASE: u64 = 0x3;
+    const SEEN_REPLY: u64 = 1 << 2;
+    const ASSURED: u64 = 1 << 3;
+    const ORIG_HI: u64 = 1 << 4;
+    const STATE_SHIFT: u32 = 8;
+    const STATE: u64 = 0xf << Self::STATE_SHIFT;
+    const TMO_SHIFT: u32 = 12;
+    const TMO: u64 = 0x3f << Self::TMO_SHIFT;
+    const GEN: u64 = 0xffff << 48;
+
+    /// A flow is here, unless its time is up.
+    pub(crate) fn is_live(self) -> bool {
+        self.0 & Self::PHASE == u64::from(ct_phase::CT_LIVE.0)
+    }
+
+    /// Both words are of one flow in one phase of its life.
+    pub(crate) fn same_life(self, other: Self) -> bool {
+        (self.0 ^ other.0) & (Self::GEN | Self::PHASE) == 0
+    }
+
+    pub(crate) fn seen_reply(self) -> bool {
+        self.0 & Self::SEEN_REPLY != 0
+    }
+
+    pub(crate) fn assured(self) -> bool {
+        self.0 & Self::ASSURED != 0
+    }
+
+    /// The opener is the key's higher end.
+    pub(crate) fn opened_by_hi(self) -> bool {
+        self.0 & Self::ORIG_HI != 0
+    }
+
+    /// The number of the protocol's state, below 16.
+    pub(crate) fn state(self) -> u8 {
+        ((self.0 & Self::STATE) >> Self::STATE_SHIFT) as u8
+    }
+
+    /// Index of the timeout in force, below 64.
+    pub(crate) fn timeout(self) -> usize {
+        ((self.0 & Self::TMO) >> Self::TMO_SHIFT) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests;
