@@ -17,7 +17,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Debian keeps the asm headers of the architecture in a folder of its own,
     // where clang does not look when it compiles for BPF.
     let include = format!("-I/usr/include/{arch}-linux-gnu");
-    let args = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-mcpu=v3", &include];
+    let args = [
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-parameter",
+        "-Werror",
+        "-mcpu=v3",
+        &include,
+    ];
     SkeletonBuilder::new()
         .source(SOURCE)
         .clang_args(args.map(OsString::from))
