@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The flow table and the packet's way through it, on memory of the test's. The
+ * maps, the settings and the CPU number are what this file makes of them; all
+ * else is the packet path's own code.
+ *
+ * Compiled several times, each under its own CT_NAME: see build.rs.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include <stdlib.h>
+
+#include "native.h"
+#include "types.h"
+
+#define CT_THREADS 8
+
+struct ct_world {
+	__u32 buckets4, buckets6;
+	__u32 seed[12];
+	struct ct_settings settings;
+	struct ct_cpu cpu[CT_THREADS];
+	struct ct_bucket4 *table4;
+	struct ct_bucket6 *table6;
+};
+
+/* Where a thread is, as a packet is in one network namespace. */
+static _Thread_local struct ct_world *ct_here;
+
+/* Instead of config.h: what a loader fixes, and globals, are each table's own. */
+#define CT_CONFIG_H
+#define cfg_buckets4  (ct_here->buckets4)
+#define cfg_buckets6  (ct_here->buckets6)
+#define cfg_hash_seed (ct_here->seed)
+#define ct_settings   (ct_here->settings)
+static struct ct_iface ct_ifaces[CT_IF_SLOTS];
+
+/* Instead of maps.h: names with addresses. */
+#define CT_MAPS_H
+static char ct_table4, ct_table6, ct_cpu, ct_ifstats;
+
+static __always_inline void *bpf_map_lookup_elem(const void *map, const __u32 *key)
+{
+	if (map == &ct_table4)
+		return *key < ct_here->buckets4 ? &ct_here->table4[*key] : NULL;
+	if (map == &ct_table6)
+		return *key < ct_here->buckets6 ? &ct_here->table6[*key] : NULL;
+	if (map == &ct_cpu)
+		return *key < CT_THREADS ? &ct_here->cpu[*key] : NULL;
+	return NULL;
+}
+
+#include "frame.h"
+#include "settle.h"
+
+/*
+ * Two steps of the packet's way are listened to, to know which flow it met; the
+ * way itself is the product's.
+ */
+static _Thread_local struct ct_native_done ct_done;
+
+static __u32 ct_gen_of(__u64 word)
+{
+	return (word & CT_W_GEN) >> CT_W_GEN_SHIFT;
+}
+
+static void ct_met(const struct ct_ref *ref, enum ct_dir dir, enum ct_native_outcome outcome)
+{
+	ct_done = (struct ct_native_done){
+		.outcome = outcome,
+		.dir = dir,
+		.place = ref->place,
+		.gen = ct_gen_of(ref->word),
+	};
+}
+
+static __always_inline enum ct_answer ct_listen_settle(const struct ct_pkt *pkt, struct ct_cpu *cpu,
+						       struct ct_ref *ref, enum ct_dir dir,
+						       enum ct_answer answer, __u64 word,
+						       const struct ct_tcp_effect *fx)
+{
+	enum ct_answer settled = ct_settle(pkt, cpu, ref, dir, answer, word, fx);
+
+	if (settled == CT_ACCEPT || settled == CT_END)
+		ct_met(ref, dir, CT_NATIVE_COUNTED);
+	else if (settled == CT_IGNORE)
+		ct_met(ref, dir, CT_NATIVE_IGNORED);
+	return settled;
+}
+
+static __always_inline int ct_listen_publish(const struct ct_table *table, const struct ct_key *key,
+					     const struct ct_hash *hash, struct ct_ref *ref,
+					     __u64 bits)
+{
+	int published = ct_publish(table, key, hash, ref, bits);
+
+	if (published)
+		ct_met(ref, CT_ORIGINAL, CT_NATIVE_CREATED);
+	return published;
+}
+
+#define ct_settle  ct_listen_settle
+#define ct_publish ct_listen_publish
+#include "pipeline.h"
+
+static void ct_native_free(struct ct_world *world)
+{
+	free(world->table4);
+	free(world->table6);
+	free(world);
+}
+
+/* NULL if there is no memory. */
+static struct ct_world *ct_native_make(__u32 buckets4, __u32 buckets6, const __u32 seed[12])
+{
+	struct ct_world *world = calloc(1, sizeof(*world));
+
+	if (!world)
+		return NULL;
+	memcpy(world->seed, seed, sizeof(world->seed));
+	world->buckets4 = buckets4;
+	world->buckets6 = buckets6;
+	world->table4 = aligned_alloc(64, buckets4 * sizeof(*world->table4));
+	world->table6 = aligned_alloc(64, buckets6 * sizeof(*world->table6));
+	if (!world->table4 || !world->table6) {
+		ct_native_free(world);
+		return NULL;
+	}
+	memset(world->table4, 0, buckets4 * sizeof(*world->table4));
+	memset(world->table6, 0, buckets6 * sizeof(*world->table6));
+	world->settings.tcp_loose = 1;
+	return world;
+}
+
+static void ct_native_set_timeout(struct ct_world *world, __u32 index, __u64 ns)
+{
+	if (index < CT_TMO_MAX)
+		world->settings.timeout_ns[index] = ns;
+}
+
+static void ct_native_set_grace(struct ct_world *world, __u64 ns)
+{
+	world->settings.grace_ns = ns;
+}
+
+static void ct_native_packet(struct ct_world *world, __u32 thread,
+			     const struct ct_native_packet *in, struct ct_native_done *done)
+{
+	struct ct_cpu *cpu = &world->cpu[thread];
+	__u64 full = cpu->passed[CT_PASS_TABLE_FULL];
+	__u64 busy = cpu->passed[CT_PASS_BUSY];
+	struct ct_work w = {.cpu = thread};
+
+	ct_here = world;
+	ct_native_fill(in, &w.pkt);
+	ct_done = (struct ct_native_done){.outcome = CT_NATIVE_REFUSED};
+	ct_track_flow(&w, cpu);
+	*done = ct_done;
+	if (cpu->passed[CT_PASS_TABLE_FULL] != full)
+		done->outcome = CT_NATIVE_FULL;
+	else if (cpu->passed[CT_PASS_BUSY] != busy)
+		done->outcome = CT_NATIVE_BUSY;
+}
+
+/* Takes the flow of a packet's key out, whatever its age. Returns 0 if there is none, or it moved. */
+static __u32 ct_native_release(struct ct_world *world, __u32 thread,
+			       const struct ct_native_packet *in)
+{
+	struct ct_ref ref = {};
+	struct ct_work w = {};
+	struct ct_table table;
+	int v6;
+
+	ct_here = world;
+	ct_native_fill(in, &w.pkt);
+	v6 = ct_is_v6(&w.pkt);
+	table = ct_table_of(v6);
+	ct_make_key(&w.pkt, &w.key, v6);
+	ct_hash_key(&w.key, cfg_hash_seed, table.buckets, v6, &w.hash);
+	return ct_find(&table, &w.key, &w.hash, &ref) && ct_release(&ref, in->now);
+}
+
+static struct ct_flow *ct_flow_at(__u32 place, int v6, struct ct_bucket_head **head)
+{
+	*head = ct_bucket(place / CT_SLOTS, v6);
+	return ct_slot(*head, place % CT_SLOTS, v6);
+}
+
+static void ct_key_at(const struct ct_flow *flow, int v6, struct ct_key *key)
+{
+	const struct ct_flow6 *flow6 = (const struct ct_flow6 *)flow;
+
+	memset(key, 0, sizeof(*key));
+	key->lo[0] = flow->lo;
+	key->hi[0] = flow->hi;
+	if (v6) {
+		memcpy(key->lo, flow6->lo, sizeof(key->lo));
+		memcpy(key->hi, flow6->hi, sizeof(key->hi));
+	}
+	key->lo_port_be = flow->lo_port_be;
+	key->hi_port_be = flow->hi_port_be;
+	key->proto = flow->proto_if;
+}
+
+/* Nothing may move meanwhile, but by other threads' packets if the test can bear it. */
+static void ct_native_slot(struct ct_world *world, __u32 v6, __u32 place,
+			   struct ct_native_slot *out)
+{
+	struct ct_bucket_head *head;
+	__u32 slot = place % CT_SLOTS;
+	struct ct_hash hash = {};
+	struct ct_flow *flow;
+	struct ct_key key;
+	__u64 word;
+
+	ct_here = world;
+	memset(out, 0, sizeof(*out));
+	flow = ct_flow_at(place, v6, &head);
+	word = ct_load(&flow->word);
+	ct_key_at(flow, v6, &key);
+	ct_native_key_bytes(&key, out->key);
+	ct_hash_key(&key, cfg_hash_seed, v6 ? cfg_buckets6 : cfg_buckets4, v6, &hash);
+	out->seen = ct_load(&flow->seen);
+	out->timeout = ct_timeout_of(word);
+	for (int dir = 0; dir < CT_DIRS; dir++) {
+		out->packets[dir] = ((__u64)head->carry[slot][dir] << 32) | flow->packets[dir];
+		out->bytes[dir] = flow->bytes[dir];
+	}
+	out->phase = ct_phase_of(word);
+	out->gen = ct_gen_of(word);
+	out->assured = !!(word & CT_W_ASSURED);
+	out->tag = head->tags[slot];
+	out->want_tag = hash.tag;
+	out->home = hash.bucket[0] == place / CT_SLOTS && hash.home == slot;
+}
+
+/*
+ * Pairs of flows with one key, alive at one moment: both words are the same
+ * before and after both keys were read, so both flows were there in between.
+ * Others may be at work meanwhile.
+ */
+static __u32 ct_native_duplicates(struct ct_world *world, __u32 v6)
+{
+	__u32 places, found = 0;
+
+	ct_here = world;
+	places = (v6 ? cfg_buckets6 : cfg_buckets4) * CT_SLOTS;
+	for (__u32 a = 0; a < places; a++) {
+		struct ct_bucket_head *head;
+		struct ct_flow *one = ct_flow_at(a, v6, &head);
+		__u64 word = ct_load(&one->word);
+		struct ct_key key;
+
+		if (ct_phase_of(word) != CT_LIVE)
+			continue;
+		ct_key_at(one, v6, &key);
+		for (__u32 b = a + 1; b < places; b++) {
+			struct ct_flow *two = ct_flow_at(b, v6, &head);
+			__u64 other = ct_load(&two->word);
+			struct ct_key twin;
+
+			if (ct_phase_of(other) != CT_LIVE)
+				continue;
+			ct_key_at(two, v6, &twin);
+			if (memcmp(&key, &twin, sizeof(key)))
+				continue;
+			__sync_synchronize();
+			found += ((word ^ ct_load(&one->word)) & (CT_W_GEN | CT_W_PHASE)) == 0 &&
+				 ((other ^ ct_load(&two->word)) & (CT_W_GEN | CT_W_PHASE)) == 0;
+		}
+	}
+	return found;
+}
+
+/* The counter of a table event, of all threads. */
+static __u64 ct_native_event(struct ct_world *world, __u32 event)
+{
+	__u64 sum = 0;
+
+	for (__u32 i = 0; i < CT_THREADS && event < CT_TABLE_EVENTS; i++)
+		sum += world->cpu[i].table[event];
+	return sum;
+}
+
+const struct ct_native_table CT_NAME = {
+	.make = ct_native_make,
+	.free = ct_native_free,
+	.set_timeout = ct_native_set_timeout,
+	.set_grace = ct_native_set_grace,
+	.packet = ct_native_packet,
+	.release = ct_native_release,
+	.slot = ct_native_slot,
+	.duplicates = ct_native_duplicates,
+	.event = ct_native_event,
+};
