@@ -1,6 +1,8 @@
 //! The two records that user space keeps for itself in maps: what an instance
 //! is (`ct_meta`) and where it is attached (`ct_attach`).
 
+use conntrack_core::Hook;
+use conntrack_core::Hooks;
 use libbpf_rs::MapCore;
 use libbpf_rs::MapFlags;
 use libbpf_rs::MapHandle;
@@ -10,10 +12,14 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::skel::types::ct_attach;
+use crate::skel::types::ct_hook;
 use crate::skel::types::ct_meta;
 
 // SAFETY: nothing but integers, and no padding (types.h asserts the size).
 unsafe impl Plain for ct_meta {}
+// SAFETY: as above.
+unsafe impl Plain for ct_attach {}
 
 /// What an instance is: written by the process that loaded it, read by those
 /// that open it.
@@ -96,6 +102,99 @@ impl Meta {
     }
 }
 
+/// Where an instance is attached, and why so. It is written before anything is
+/// attached and again afterwards, so that a killed process leaves a trace of
+/// whatever it may have left.
+#[derive(Clone, Eq, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct AttachRecord {
+    /// Index of the interface in the instance's namespace.
+    pub ifindex: u32,
+    /// Its name then.
+    pub name: String,
+    /// The hooks.
+    pub hooks: Hooks,
+    /// The clsact qdisc was not there before.
+    pub made_clsact: bool,
+    /// When: nanoseconds of `CLOCK_BOOTTIME`.
+    pub since: u64,
+    /// Why not the hooks one would expect; empty if they are.
+    pub why: String,
+}
+
+impl AttachRecord {
+    /// Reads every record, by interface.
+    pub(crate) fn read_all(map: &MapHandle) -> Result<Vec<Self>> {
+        let mut records = Vec::new();
+        for key in map.keys() {
+            let value = map.lookup(&key, MapFlags::ANY).context("read ct_attach")?;
+            let Some(value) = value else {
+                continue; // taken away meanwhile
+            };
+            let ifindex = key.first_chunk().map_or(0, |key| u32::from_ne_bytes(*key));
+            let mut raw = ct_attach::default();
+            raw.copy_from_bytes(&value)
+                .map_err(|_| Error::new(ErrorKind::AbiMismatch, "ct_attach has another size"))?;
+            records.push(Self {
+                ifindex,
+                name: from_chars(&raw.name),
+                hooks: Hooks {
+                    ingress: from_raw_hook(raw.ingress),
+                    egress: from_raw_hook(raw.egress),
+                },
+                made_clsact: raw.made_clsact != 0,
+                since: raw.since,
+                why: from_chars(&raw.why),
+            });
+        }
+        records.sort_by_key(|record| record.ifindex);
+        Ok(records)
+    }
+
+    /// Writes or replaces the record.
+    pub(crate) fn write(&self, map: &MapHandle) -> Result<()> {
+        let mut raw = ct_attach {
+            ingress: to_raw_hook(self.hooks.ingress),
+            egress: to_raw_hook(self.hooks.egress),
+            made_clsact: u32::from(self.made_clsact),
+            since: self.since,
+            ..Default::default()
+        };
+        to_chars(&self.name, &mut raw.name);
+        to_chars(&self.why, &mut raw.why);
+        // SAFETY: see the `Plain` implementation.
+        let bytes = unsafe { plain::as_bytes(&raw) };
+        map.update(&self.ifindex.to_ne_bytes(), bytes, MapFlags::ANY)
+            .context("write ct_attach")
+    }
+
+    /// Takes the record of an interface away, if there is one.
+    pub(crate) fn remove(map: &MapHandle, ifindex: u32) -> Result<()> {
+        match map.delete(&ifindex.to_ne_bytes()) {
+            Err(error) if error.kind() == libbpf_rs::ErrorKind::NotFound => Ok(()),
+            result => result.context("delete from ct_attach"),
+        }
+    }
+}
+
+const HOOKS: [(ct_hook, Hook); 5] = [
+    (ct_hook::CT_HOOK_XDP_NATIVE, Hook::XdpNative),
+    (ct_hook::CT_HOOK_XDP_GENERIC, Hook::XdpGeneric),
+    (ct_hook::CT_HOOK_XDP_OFFLOAD, Hook::XdpOffload),
+    (ct_hook::CT_HOOK_TCX, Hook::Tcx),
+    (ct_hook::CT_HOOK_CLSACT, Hook::Clsact),
+];
+
+fn to_raw_hook(hook: Option<Hook>) -> u32 {
+    let known = HOOKS.iter().find(|(_, known)| Some(*known) == hook);
+    known.map_or(ct_hook::CT_HOOK_NONE.0, |(raw, _)| raw.0)
+}
+
+fn from_raw_hook(raw: u32) -> Option<Hook> {
+    let known = HOOKS.iter().find(|(known, _)| known.0 == raw);
+    known.map(|(_, hook)| *hook)
+}
+
 /// A C string in an array, up to its NUL.
 fn from_chars(chars: &[i8]) -> String {
     let bytes = chars
@@ -120,6 +219,15 @@ fn to_chars(text: &str, chars: &mut [i8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hooks_round_trip() {
+        for hook in Hook::ALL {
+            assert_eq!(from_raw_hook(to_raw_hook(Some(hook))), Some(hook));
+        }
+        assert_eq!(from_raw_hook(to_raw_hook(None)), None);
+        assert_eq!(from_raw_hook(99), None);
+    }
 
     #[test]
     fn texts_are_cut_at_characters() {

@@ -14,6 +14,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::socket::AddressFamily;
+use nix::sys::socket::SockFlag;
+use nix::sys::socket::SockType;
+use nix::sys::socket::socket;
 use nix::time::ClockId;
 use nix::time::clock_gettime;
 use nix::unistd::SysconfVar;
@@ -56,6 +60,94 @@ pub(crate) fn link_create(
         libbpf_sys::bpf_link_create(program.as_raw_fd(), target, kind.attach_type(), &opts)
     };
     owned(fd)
+}
+
+/// Ids of the tcx programs on one side of an interface, in the order they run.
+pub(crate) fn tcx_programs(ifindex: u32, kind: LinkKind) -> Result<Vec<u32>, Errno> {
+    const MOST: u32 = 64; // the kernel's own limit on such a chain
+    let target = i32::try_from(ifindex).map_err(|_| Errno::ENODEV)?;
+    let mut ids = vec![0; MOST as usize];
+    let mut opts = libbpf_sys::bpf_prog_query_opts {
+        sz: size_of::<libbpf_sys::bpf_prog_query_opts>() as libbpf_sys::size_t,
+        prog_ids: ids.as_mut_ptr(),
+        __bindgen_anon_1: libbpf_sys::bpf_prog_query_opts__bindgen_ty_1 { count: MOST },
+        ..Default::default()
+    };
+    // SAFETY: `prog_ids` has room for as many as `count` says, and outlives the
+    // call as `opts` does.
+    let code = unsafe { libbpf_sys::bpf_prog_query_opts(target, kind.attach_type(), &mut opts) };
+    if code < 0 {
+        return Err(Errno::from_raw(-code));
+    }
+    // SAFETY: both members of the union are this one number.
+    let count = unsafe { opts.__bindgen_anon_1.count };
+    ids.truncate(count as usize);
+    Ok(ids)
+}
+
+/// What a driver says of its XDP (`NETDEV_XDP_ACT_*`); kernels before 6.3
+/// answer 0, or nothing at all.
+pub(crate) fn xdp_features(ifindex: u32) -> Result<u64, Errno> {
+    let target = i32::try_from(ifindex).map_err(|_| Errno::ENODEV)?;
+    let mut opts = libbpf_sys::bpf_xdp_query_opts {
+        sz: size_of::<libbpf_sys::bpf_xdp_query_opts>() as libbpf_sys::size_t,
+        ..Default::default()
+    };
+    // SAFETY: `opts` outlives the call.
+    let code = unsafe { libbpf_sys::bpf_xdp_query(target, 0, &mut opts) };
+    if code < 0 {
+        return Err(Errno::from_raw(-code));
+    }
+    Ok(opts.feature_flags)
+}
+
+/// Whether the kernel knows a type of map; `None` if it must not be asked.
+pub(crate) fn knows_map(kind: libbpf_sys::bpf_map_type) -> Option<bool> {
+    // SAFETY: without options there is nothing to keep valid.
+    let code = unsafe { libbpf_sys::libbpf_probe_bpf_map_type(kind, std::ptr::null()) };
+    (code >= 0).then_some(code == 1)
+}
+
+/// The name of an interface's driver, as `ethtool -i` shows it.
+pub(crate) fn driver_name(interface: &str) -> Option<String> {
+    const ETHTOOL_GDRVINFO: u32 = 3;
+    /// `struct ethtool_drvinfo`.
+    #[repr(C)]
+    struct DriverInfo {
+        command: u32,
+        driver: [u8; 32],
+        _rest: [u8; 160],
+    }
+    let socket = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    );
+    let socket = socket.ok()?;
+    let mut info = DriverInfo {
+        command: ETHTOOL_GDRVINFO,
+        driver: [0; 32],
+        _rest: [0; 160],
+    };
+    let mut name = [0; libc::IFNAMSIZ];
+    if interface.len() >= name.len() {
+        return None;
+    }
+    for (to, from) in name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    let mut request = libc::ifreq {
+        ifr_name: name,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_data: (&raw mut info).cast(),
+        },
+    };
+    // SAFETY: the request names an `ethtool_drvinfo` of full size (196 bytes),
+    // and both outlive the call.
+    let code = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &mut request) };
+    let end = info.driver.iter().position(|&byte| byte == 0)?;
+    (code == 0 && end > 0).then(|| String::from_utf8_lossy(&info.driver[..end]).into_owned())
 }
 
 /// Loads a program of two instructions; what a kernel takes is found out with

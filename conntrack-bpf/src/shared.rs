@@ -1,0 +1,99 @@
+//! Small maps that user space writes while packets run: mapped, and written in
+//! whole words, so that the packet path never sees half a change.
+
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use libbpf_rs::MapCore;
+use libbpf_rs::MapHandle;
+use nix::sys::mman::MapFlags;
+use nix::sys::mman::ProtFlags;
+use nix::sys::mman::mmap;
+use nix::sys::mman::munmap;
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+
+/// The value of a mappable array of one entry, as 64-bit words.
+#[derive(Debug)]
+pub(crate) struct SharedWords {
+    start: NonNull<AtomicU64>,
+    words: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone, and is only reached through
+// atomics.
+unsafe impl Send for SharedWords {}
+// SAFETY: as above.
+unsafe impl Sync for SharedWords {}
+
+impl SharedWords {
+    /// Maps a map of one entry for reading and writing.
+    pub(crate) fn map(map: &MapHandle) -> Result<Self> {
+        let bytes = map.value_size() as usize;
+        let words = bytes / size_of::<u64>();
+        let length = bytes
+            .try_into()
+            .map_err(|_| Error::new(ErrorKind::AbiMismatch, "a map has values of size 0"))?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address that the kernel chooses; it is as
+        // long as the map's value, which stays as long as the mapping.
+        let start = unsafe {
+            mmap(
+                None,
+                length,
+                protection,
+                MapFlags::MAP_SHARED,
+                map.as_fd(),
+                0,
+            )
+        };
+        let start = start.with_context(|| format!("map {}", map.name().display()))?;
+        Ok(Self {
+            start: start.cast(),
+            words,
+        })
+    }
+
+    /// The words.
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: mapped and this long until `drop`, aligned to a page, and
+        // changed by others only with whole-word stores.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) }
+    }
+
+    /// Stores those of the bytes that differ, word by word; bytes beyond the
+    /// map's value are left out.
+    pub(crate) fn store(&self, bytes: &[u8]) {
+        let (words, _) = bytes.as_chunks::<8>();
+        for (to, from) in self.words().iter().zip(words) {
+            let word = u64::from_ne_bytes(*from);
+            if to.load(Ordering::Relaxed) != word {
+                to.store(word, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A copy of all words, as bytes; each word is whole, the lot is not.
+    pub(crate) fn load(&self) -> Vec<u8> {
+        let words = self.words().iter();
+        words
+            .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
+            .collect()
+    }
+}
+
+impl Drop for SharedWords {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` with this length; nothing refers to it any
+        // more, since every reference borrows `self`.
+        let unmapped = unsafe { munmap(self.start.cast(), self.words * size_of::<u64>()) };
+        if let Err(errno) = unmapped {
+            tracing::warn!("cannot unmap a map: {errno}");
+        }
+    }
+}
