@@ -251,6 +251,7 @@ fn configure(open: &mut OpenConntrackSkel<'_>, options: &LoadOptions, meta: &Met
         (&mut open.maps.ct_table4, meta.buckets4),
         (&mut open.maps.ct_table6, meta.buckets6),
         (&mut open.maps.ct_cpu, cpus),
+        (&mut open.maps.ct_scratch, cpus),
         (&mut open.maps.ct_ifstats, cpus * IFACES),
     ];
     for (map, entries) in sizes {
