@@ -113,14 +113,15 @@ static __always_inline void ct_tcp_store(struct ct_flow *flow, enum ct_dir dir,
 		r->scale = v->r_scale;
 }
 
-/* tcp_options(): what a SYN says of its sender replaces what was known. */
+/* tcp_options(): what a SYN says of its sender replaces all that was known of it,
+ * but that its history is lost. */
 static __always_inline __u64 ct_tcp_take_options(const struct ct_pkt *pkt, __u64 word,
 						 enum ct_dir dir, struct ct_tcp_view *v)
 {
 	if (!(pkt->options & CT_OPT_SOME))
 		return word;
 	word &= ~(ct_end_bit(CT_W_WSCALE_SHIFT, dir) | ct_end_bit(CT_W_SACK_SHIFT, dir) |
-		  ct_end_bit(CT_W_LIBERAL_SHIFT, dir) | ct_end_bit(CT_W_FIN_SHIFT, dir));
+		  ct_end_bit(CT_W_FIN_SHIFT, dir));
 	v->s_bits = 0;
 	v->s_scale = (v->s_scale & 0xf0) | pkt->wscale;
 	if (pkt->options & CT_OPT_WSCALE)
@@ -136,7 +137,7 @@ static __always_inline __u64 ct_tcp_init_sender(const struct ct_pkt *pkt, __u64 
 {
 	__u64 both = 3ULL << CT_W_WSCALE_SHIFT;
 
-	v->s_end = ct_segment_end(pkt, pkt->tcp_flags);
+	v->s_end = v->s_maxend = ct_segment_end(pkt, pkt->tcp_flags);
 	v->s_maxwin = pkt->window ? pkt->window : 1;
 	word = ct_tcp_take_options(pkt, word, dir, v);
 	if (dir == CT_REPLY && (word & both) != both) {
