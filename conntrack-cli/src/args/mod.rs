@@ -1,0 +1,251 @@
+//! The command line.
+
+mod filter;
+mod legacy;
+mod text;
+mod values;
+mod view;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+use conntrack_core::Mode;
+use conntrack_core::TableConfig;
+
+pub(crate) use self::filter::FilterArgs;
+pub(crate) use self::legacy::LegacyArgs;
+pub(crate) use self::values::Seconds;
+pub(crate) use self::view::Format;
+pub(crate) use self::view::SortKey;
+pub(crate) use self::view::SortOrder;
+pub(crate) use self::view::StatsFormat;
+pub(crate) use self::view::TextFormat;
+pub(crate) use self::view::ViewArgs;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "conntrack",
+    version,
+    about = text::ABOUT,
+    after_help = text::EXIT_CODES,
+    after_long_help = text::MORE,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(flatten)]
+    pub(crate) legacy: LegacyArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+impl Cli {
+    /// How much to log; 0 is warnings. The older `--log_level` was 0 for
+    /// nothing, then errors, warnings, notices, information, debugging.
+    pub(crate) fn verbosity(&self) -> i32 {
+        match self.legacy.log_level {
+            None => i32::from(self.global.verbose),
+            Some(0 | 1) => -1,
+            Some(2) => 0,
+            Some(3 | 4) => 1,
+            Some(_) => 2,
+        }
+    }
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// Which tracker, if there are several
+    ///
+    /// The name it is pinned under. Without it the configuration file's, or
+    /// `default`.
+    #[arg(long, global = true, value_name = "NAME", value_parser = values::instance)]
+    pub(crate) instance: Option<String>,
+
+    /// Network namespace: a name of `ip netns`, a path, or a process id
+    #[arg(long, global = true, value_name = "NAME|PATH|PID")]
+    pub(crate) netns: Option<String>,
+
+    /// Configuration file (YAML)
+    ///
+    /// See conntrack.example.yaml for all keys and their defaults. Options on
+    /// the command line win.
+    #[arg(short = 'c', long, alias = "c", global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Say more on stderr; twice for even more. RUST_LOG wins
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Follow connections on interfaces, until `detach`
+    Attach(AttachArgs),
+    /// Stop following connections
+    Detach(DetachArgs),
+    /// Show what is attached where, and why there
+    Status(StatusArgs),
+    /// Say what this host can do and what `attach` would choose
+    Doctor(DoctorArgs),
+    /// Show the flows
+    List(ListArgs),
+    /// Show packet, flow and reason counts
+    Stats(StatsArgs),
+    /// Show the flows of a pcap or pcapng capture
+    Replay(ReplayArgs),
+    /// Show live flows of real traffic between namespaces it makes
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = text::ATTACH)]
+pub(crate) struct AttachArgs {
+    /// Interfaces; without any, the configuration file's
+    #[arg(value_name = "IFACE")]
+    pub(crate) interfaces: Vec<String>,
+
+    /// Where arriving packets are seen: auto, native, generic, offload or tc
+    ///
+    /// auto: XDP in the driver where it can be had, else TC, saying why.
+    /// native: XDP in the driver, or an error. generic: XDP after the driver;
+    /// it can't count merged packets. offload: XDP on the card, or an error.
+    /// tc: TC ingress. Departing packets are always seen on TC egress.
+    /// [default: the configuration file's, or auto]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Option<Mode>,
+
+    /// IPv4 flows to make room for [default: 262144, about 171 bytes each]
+    #[arg(long, value_name = "N", value_parser = values::max_flows())]
+    pub(crate) max_flows: Option<u32>,
+
+    /// IPv6 flows to make room for [default: half of IPv4, about 251 bytes each]
+    #[arg(long, value_name = "N", value_parser = values::max_flows())]
+    pub(crate) max_flows_v6: Option<u32>,
+
+    /// Stay, print a line of statistics now and then, detach at the end
+    #[arg(long)]
+    pub(crate) foreground: bool,
+
+    /// Seconds between lines of statistics, with --foreground
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "10",
+        requires = "foreground"
+    )]
+    pub(crate) interval: Seconds,
+}
+
+impl AttachArgs {
+    /// Puts what was said here over the configuration's tables.
+    pub(crate) fn size(&self, table: &mut TableConfig) {
+        table.max_flows = self.max_flows.unwrap_or(table.max_flows);
+        table.max_flows_v6 = self.max_flows_v6.or(table.max_flows_v6);
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DetachArgs {
+    /// Interfaces; without any, all of them, and the flow table goes too
+    #[arg(value_name = "IFACE")]
+    pub(crate) interfaces: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The form
+    #[arg(short, long, value_name = "FORM", default_value = "text")]
+    pub(crate) output: TextFormat,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = text::DOCTOR)]
+pub(crate) struct DoctorArgs {
+    /// Interfaces to look at; without any, all
+    #[arg(value_name = "IFACE")]
+    pub(crate) interfaces: Vec<String>,
+
+    /// The mode that `attach` would be given
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Option<Mode>,
+
+    /// The form
+    #[arg(short, long, value_name = "FORM", default_value = "text")]
+    pub(crate) output: TextFormat,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = text::LIST)]
+pub(crate) struct ListArgs {
+    /// One flow: `tcp 10.0.0.1:40000 10.0.0.2:80`, ends in any order
+    #[arg(value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    /// Flows that came in by this interface, an attached one
+    #[arg(short = 'i', long, value_name = "IFACE")]
+    pub(crate) interface: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
+
+    /// Show them again every so many seconds (2), until interrupted
+    #[arg(
+        short,
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "2"
+    )]
+    pub(crate) watch: Option<Seconds>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    /// Seconds that rates are taken over, and between two readings of --watch
+    #[arg(long, value_name = "SECONDS", default_value = "1")]
+    pub(crate) interval: Seconds,
+
+    /// Show them again every --interval, until interrupted
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+
+    /// The form; prometheus is the text format of its `/metrics`
+    #[arg(short, long, value_name = "FORM", default_value = "table")]
+    pub(crate) output: StatsFormat,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = text::REPLAY)]
+pub(crate) struct ReplayArgs {
+    /// A pcap or pcapng file, `-` for stdin
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
+
+    /// Show statistics instead of the flows, as table or JSON
+    #[arg(long)]
+    pub(crate) stats: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = text::DEMO)]
+pub(crate) struct DemoArgs {
+    /// Seconds the traffic goes on, from 3 to 3600
+    #[arg(long, value_name = "N", default_value = "6",
+          value_parser = clap::value_parser!(u16).range(3..=3600))]
+    pub(crate) seconds: u16,
+}

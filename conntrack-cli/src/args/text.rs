@@ -1,0 +1,73 @@
+//! The longer texts of `--help`.
+
+pub(super) const ABOUT: &str = "Connection tracking in eBPF: follows every connection of the \
+    interfaces you name, by nf_conntrack's rules";
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes: 0 done (an empty list too); 1 the flow asked for isn't there; 2 bad
+arguments or configuration; 3 it failed at run time. `doctor`: 4 works with
+fallbacks; 5 can't work here. Data goes to stdout, words to stderr.";
+
+pub(super) const MORE: &str = "\
+Examples:
+  conntrack doctor eth0                 what this host can do, and would do
+  conntrack attach eth0 eth1            follow connections, until detach
+  conntrack list -p tcp --state ESTABLISHED --dport 443 --sort bytes --limit 20
+  conntrack list --src 10.0.0.0/8 -o json
+  conntrack list --watch
+  conntrack stats --interval 5
+  conntrack replay capture.pcapng -o session
+  conntrack detach
+  conntrack demo                        all of it, in namespaces it makes
+
+Exit codes:
+  0  done; an empty list is still 0
+  1  the flow that was asked for isn't there
+  2  bad arguments or configuration
+  3  it failed at run time: no permission, not attached, the kernel said no
+  4  doctor: works, with fallbacks
+  5  doctor: can't work here
+Data goes to stdout, words to stderr.
+
+Environment: NO_COLOR (no colours), RUST_LOG (what is logged to stderr).";
+
+pub(super) const ATTACH: &str = "\
+Examples:
+  conntrack attach eth0 eth1
+  conntrack attach eth0 --mode tc --max-flows 1000000
+  conntrack attach --config conntrack.yaml --foreground --interval 5
+  conntrack --netns web --instance web attach veth0
+
+Attaching to a running tracker adds interfaces to it; either all or none.";
+
+pub(super) const DOCTOR: &str = "\
+Exit codes: 0 everything; 4 works with fallbacks; 5 can't work here.";
+
+pub(super) const LIST: &str = "\
+Examples:
+  conntrack list -p tcp --state ESTABLISHED --dport 443 --sort bytes --limit 20
+  conntrack list --addr 2001:db8::/32 -o jsonl
+  conntrack list tcp 10.0.0.1:40000 10.0.0.2:80
+  conntrack list 'udp [fe80::1]:53 [fe80::2]:9000' -o json
+  conntrack list icmp 10.0.0.1 10.0.0.2 type=8 code=0 id=77
+
+Units: bytes are IP total lengths, shown in units of 1024 in the table (exact in
+every other form); times are seconds unless they say otherwise. A KEY that isn't
+in the table is exit code 1.";
+
+pub(super) const REPLAY: &str = "\
+Examples:
+  conntrack replay capture.pcap --sort bytes
+  tcpdump -i eth0 -c 1000 -w - | conntrack replay - -o jsonl
+
+The packets go through the same BPF program as live ones, on a private tracker
+whose clock is the capture's: `start` is capture time, `timeout` counts from the
+last packet, flows that had expired by then are gone. Ethernet, raw IP, Linux
+cooked and loopback captures. Timeouts and table sizes may come from --config.
+Needs the rights to load a BPF program.";
+
+pub(super) const DEMO: &str = "\
+Makes three network namespaces (a client, a router, a server), attaches to the
+router, sends real TCP, UDP and ping traffic over IPv4 and IPv6, and shows what
+the tracker sees. Exit code 0 only if every flow was seen as it should be. None
+of this host's interfaces is touched; everything is gone at the end.";

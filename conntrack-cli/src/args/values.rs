@@ -1,0 +1,87 @@
+//! Values on the command line that are more than a number or a word.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::RangedI64ValueParser;
+use conntrack_core::Config;
+use conntrack_core::TableConfig;
+use ipnet::IpNet;
+
+/// A span of time, given in seconds: `2`, `0.5`.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let seconds = text.parse::<f64>().ok().filter(|_| plain);
+        match seconds {
+            Some(seconds) if (0.1..=86_400.0).contains(&seconds) => {
+                Ok(Self(Duration::from_secs_f64(seconds)))
+            }
+            _ => Err("expected seconds from 0.1 to 86400, such as 2 or 0.5".to_owned()),
+        }
+    }
+}
+
+/// An instance's name, as the configuration would take it.
+pub(super) fn instance(text: &str) -> Result<String, String> {
+    let mut config = Config::default();
+    config.instance = text.to_owned();
+    match config.validate() {
+        Ok(()) => Ok(config.instance),
+        Err(error) => Err(error.message().to_owned()),
+    }
+}
+
+/// A number of flows that a table can have.
+pub(super) fn max_flows() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(TableConfig::MAX_FLOWS))
+}
+
+/// A network; an address is the network of itself.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>().or_else(|_| address()).map_err(|_| {
+        "expected an address or a network: 10.0.0.1, 10.0.0.0/8, 2001:db8::/32".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds() {
+        let parse = |text: &str| text.parse::<Seconds>().ok().map(|s| s.0);
+        assert_eq!(parse("2"), Some(Duration::from_secs(2)));
+        assert_eq!(parse("0.5"), Some(Duration::from_millis(500)));
+        for bad in [
+            "", "0", "0.01", "-1", "+1", "1e3", "inf", "nan", "86401", "1s",
+        ] {
+            assert_eq!(parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        assert_eq!(network("10.0.0.1").unwrap().to_string(), "10.0.0.1/32");
+        assert_eq!(network("::1").unwrap().to_string(), "::1/128");
+        assert_eq!(network("10.1.2.3/8").unwrap().to_string(), "10.1.2.3/8");
+        for bad in ["", "10.0.0", "10.0.0.0/33", "eth0", "::/129"] {
+            assert!(network(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn instances() {
+        assert_eq!(instance("a-b_c.1"), Ok("a-b_c.1".to_owned()));
+        for bad in ["", "..", "a/b", "a b"] {
+            assert!(instance(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! `attach`.
+
+use std::io;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
+
+use conntrack::ErrorKind;
+use conntrack::Tracker;
+use conntrack_core::Mode;
+use conntrack_core::Timestamp;
+
+use super::Context;
+use super::stats::Readings;
+use crate::args::AttachArgs;
+use crate::failure::Failure;
+use crate::failure::say;
+use crate::output;
+use crate::signals::Signals;
+
+/// What is to be attached beyond the configuration, and for how long.
+#[derive(Debug, Default)]
+pub(crate) struct Wish {
+    /// Instead of the configuration's, if there are any.
+    pub(crate) interfaces: Vec<String>,
+    /// Instead of the configuration's.
+    pub(crate) mode: Option<Mode>,
+    /// As long as this process lives, with a line of statistics so often.
+    pub(crate) foreground: Option<Duration>,
+    /// A table size was asked for on the command line.
+    pub(crate) sized: bool,
+}
+
+/// Attaches, as the command line says.
+pub(crate) fn run(args: &AttachArgs, mut context: Context) -> Result<ExitCode, Failure> {
+    args.size(&mut context.config.table);
+    let wish = Wish {
+        interfaces: args.interfaces.clone(),
+        mode: args.mode,
+        foreground: args.foreground.then_some(args.interval.0),
+        sized: args.max_flows.is_some() || args.max_flows_v6.is_some(),
+    };
+    start(context, wish)
+}
+
+/// Attaches.
+pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failure> {
+    // Before anything starts a thread.
+    let foreground = match wish.foreground {
+        Some(interval) => Some((interval, Signals::catch()?)),
+        None => None,
+    };
+    let config = &mut context.config.attach;
+    config.mode = wish.mode.unwrap_or(config.mode);
+    if !wish.interfaces.is_empty() {
+        config.interfaces = wish.interfaces;
+    }
+    if config.interfaces.is_empty() {
+        let text = "no interface to attach to: name one, or some in the configuration";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    let config = &context.config;
+    config
+        .validate()
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    match (running(&context)?, foreground) {
+        (None, None) => {
+            let tracker = build(&context)?;
+            tracker.persist()?;
+            report(&tracker, &context)?;
+        }
+        (None, Some((interval, signals))) => {
+            let tracker = build(&context)?;
+            tracker.persist()?;
+            report(&tracker, &context)?;
+            let kept = keep(&tracker, interval, &signals);
+            tracker.detach()?;
+            kept?;
+        }
+        (Some(tracker), None) => {
+            add(&tracker, &context, wish.sized)?;
+            report(&tracker, &context)?;
+        }
+        (Some(_), Some(_)) => {
+            return Err(Failure::Runtime(format!(
+                "instance {} is running already; --foreground makes its own: detach it first, or \
+                 choose another name by --instance",
+                context.instance
+            )));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The tracker that runs under this name already.
+fn running(context: &Context) -> Result<Option<Tracker>, Failure> {
+    match Tracker::open_in(&context.instance, &context.netns) {
+        Ok(tracker) => Ok(Some(tracker)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn build(context: &Context) -> Result<Tracker, Failure> {
+    Ok(Tracker::builder()
+        .config(context.config.clone())
+        .instance(&context.instance)
+        .netns(context.netns.clone())
+        .attach()?)
+}
+
+/// Adds all interfaces to a running tracker, or none.
+fn add(tracker: &Tracker, context: &Context, sized: bool) -> Result<(), Failure> {
+    let attach = &context.config.attach;
+    let status = tracker.status()?;
+    let instance = &context.instance;
+    if sized {
+        let text = format!(
+            "instance {instance} is running: its tables have the size they have; detach it first"
+        );
+        return Err(Failure::Runtime(text));
+    }
+    for name in &attach.interfaces {
+        if status.interfaces.iter().any(|it| it.name == *name) {
+            let text = format!("{name} is attached to instance {instance} already");
+            return Err(Failure::Runtime(text));
+        }
+    }
+    for (done, name) in attach.interfaces.iter().enumerate() {
+        if let Err(error) = tracker.add_interface(name, attach.mode) {
+            for name in &attach.interfaces[..done] {
+                if let Err(error) = tracker.remove_interface(name) {
+                    say(format_args!("detach {name} again: {error:#}"));
+                }
+            }
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
+/// Says what each interface got, and why.
+fn report(tracker: &Tracker, context: &Context) -> Result<(), Failure> {
+    let status = tracker.status()?;
+    let asked = &context.config.attach.interfaces;
+    let mut out = io::stdout().lock();
+    for interface in &status.interfaces {
+        if asked.contains(&interface.name) {
+            writeln!(out, "{}", output::status::on_interface(interface))
+                .map_err(Failure::output)?;
+        }
+    }
+    out.flush().map_err(Failure::output)
+}
+
+/// Prints a line of statistics now and then, until it is asked to end.
+fn keep(tracker: &Tracker, interval: Duration, signals: &Signals) -> Result<(), Failure> {
+    let mut readings = Readings::begin(tracker)?;
+    while !signals.wait(interval)? {
+        let line = output::stats::one_line(now(), &readings.next()?);
+        writeln!(io::stdout(), "{line}").map_err(Failure::output)?;
+    }
+    Ok(())
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Timestamp(since.map_or(0, |since| {
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    }))
+}

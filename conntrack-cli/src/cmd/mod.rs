@@ -1,0 +1,43 @@
+//! The commands: what each does with the library and shows.
+
+mod attach;
+mod context;
+mod demo;
+mod detach;
+mod doctor;
+mod legacy;
+mod list;
+mod replay;
+mod show;
+mod stats;
+mod status;
+
+use std::process::ExitCode;
+
+use self::context::Context;
+use crate::args::Cli;
+use crate::args::Command;
+use crate::failure::Failure;
+
+/// Does what the command line says.
+pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    let context = Context::new(&cli.global)?;
+    let Some(command) = &cli.command else {
+        return legacy::run(&cli.legacy, context);
+    };
+    if let Some(option) = cli.legacy.given() {
+        return Err(Failure::Usage(format!(
+            "{option} belongs to the older ConnTracker's command line, which has no commands"
+        )));
+    }
+    match command {
+        Command::Attach(args) => attach::run(args, context),
+        Command::Detach(args) => detach::run(args, &context),
+        Command::Status(args) => status::run(args, &context),
+        Command::Doctor(args) => doctor::run(args, &context),
+        Command::List(args) => list::run(args, &context),
+        Command::Stats(args) => stats::run(args, &context),
+        Command::Replay(args) => replay::run(args, &context),
+        Command::Demo(args) => demo::run(args),
+    }
+}

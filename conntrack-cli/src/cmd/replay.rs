@@ -1,0 +1,186 @@
+//! `replay`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use std::time::Instant;
+
+use conntrack::Replay;
+use conntrack_core::Counters;
+use conntrack_core::Stats;
+
+use super::Context;
+use super::show::show;
+use crate::args::Format;
+use crate::args::ReplayArgs;
+use crate::capture::Capture;
+use crate::capture::CaptureError;
+use crate::capture::LinkType;
+use crate::failure::Failure;
+use crate::failure::say;
+use crate::output;
+use crate::terminal;
+
+/// Between two updates of the progress line.
+const UPDATE: Duration = Duration::from_millis(200);
+
+/// Sends a capture through the packet path and shows what came of it.
+pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Failure> {
+    if args.stats && ![Format::Table, Format::Json].contains(&args.view.output) {
+        let text = "--stats is shown as table or json only";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    let name = args.file.display().to_string();
+    let (reader, length) = open(&args.file).map_err(|error| Failure::doing(&name, error))?;
+    let mut capture = Capture::open(reader).map_err(|error| Failure::doing(&name, error))?;
+    let mut replay = Replay::new(context.config.clone())?;
+    let mut progress = Progress::new(length);
+    let read = feed(&mut capture, &mut replay, &mut progress)?;
+    progress.end();
+
+    if args.stats {
+        show_stats(args.view.output, replay.counters()?, read.span)?;
+    } else {
+        let flows = replay.flows().filter_flows(args.filter.filter());
+        show(flows, &args.view, None)?;
+    }
+    for (link, packets) in &read.unread {
+        say(format_args!(
+            "{name}: {packets} packets of link type {link} were left out; {} are read",
+            LinkType::READABLE
+        ));
+    }
+    match read.error {
+        Some(error) => Err(Failure::doing(
+            &name,
+            format_args!("{error}; what is before it was shown"),
+        )),
+        None if read.packets == 0 && !read.unread.is_empty() => {
+            Err(Failure::doing(&name, "no packet in it could be read"))
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The file or stdin, and its length if that is known.
+fn open(path: &Path) -> io::Result<(Box<dyn Read>, Option<u64>)> {
+    if path.as_os_str() == "-" {
+        return Ok((Box::new(io::stdin()), None));
+    }
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
+}
+
+/// What was in the capture.
+#[derive(Debug, Default)]
+struct Contents {
+    /// Packets replayed.
+    packets: u64,
+    /// From the first packet to the last.
+    span: Duration,
+    /// Packets of link types that aren't read.
+    unread: BTreeMap<LinkType, u64>,
+    /// Why it ended before its end.
+    error: Option<CaptureError>,
+}
+
+/// Sends all packets there are.
+fn feed(
+    capture: &mut Capture<impl Read>,
+    replay: &mut Replay,
+    progress: &mut Progress,
+) -> Result<Contents, Failure> {
+    let mut contents = Contents::default();
+    let (mut first, mut last) = (i64::MAX, i64::MIN);
+    let mut frame = Vec::new();
+    loop {
+        progress.show(capture.position(), contents.packets);
+        let packet = match capture.next_packet() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => break,
+            Err(error) => {
+                contents.error = Some(error);
+                break;
+            }
+        };
+        let Some((frame, wire_len)) =
+            packet
+                .link
+                .ethernet(packet.data, packet.wire_len, &mut frame)
+        else {
+            *contents.unread.entry(packet.link).or_default() += 1;
+            continue;
+        };
+        replay.packet(packet.time_ns, frame, wire_len)?;
+        contents.packets += 1;
+        (first, last) = (first.min(packet.time_ns), last.max(packet.time_ns));
+    }
+    contents.span = Duration::from_nanos(last.checked_sub(first).map_or(0, i64::unsigned_abs));
+    Ok(contents)
+}
+
+/// Rates are means over the capture.
+fn show_stats(format: Format, counters: Counters, span: Duration) -> Result<(), Failure> {
+    let stats = Stats::from_counters(counters, &Counters::default(), span);
+    let mut out = output::stdout();
+    match format {
+        Format::Json => output::json(&mut out, &stats),
+        _ => output::stats::table(&stats, &mut out),
+    }
+    .and_then(|()| out.flush())
+    .map_err(Failure::output)
+}
+
+/// A line on the terminal that says how far it is.
+#[derive(Debug)]
+struct Progress {
+    length: Option<u64>,
+    next: Option<Instant>,
+    shown: bool,
+}
+
+impl Progress {
+    /// Nothing is shown at first: most captures are small.
+    fn new(length: Option<u64>) -> Self {
+        let next = terminal::can_show_progress().then(|| Instant::now() + UPDATE * 3);
+        Self {
+            length,
+            next,
+            shown: false,
+        }
+    }
+
+    /// Shows where it is, if the last time is long enough ago.
+    fn show(&mut self, position: u64, packets: u64) {
+        // The clock is asked now and then only.
+        let Some(next) = self.next.filter(|_| packets.is_multiple_of(256)) else {
+            return;
+        };
+        if Instant::now() < next {
+            return;
+        }
+        self.next = Some(Instant::now() + UPDATE);
+        self.shown = true;
+        let part = match self.length {
+            Some(length) if length > 0 => format!("{:>3}%, ", position * 100 / length),
+            _ => String::new(),
+        };
+        let _ = write!(io::stderr(), "\r{part}{packets} packets\x1b[K");
+    }
+
+    /// Takes the line away.
+    fn end(&self) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}

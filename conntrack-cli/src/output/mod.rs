@@ -1,0 +1,33 @@
+//! Everything that is shown, and nothing of how it was found out.
+
+mod csv;
+pub(crate) mod doctor;
+mod flows;
+mod prometheus;
+mod select;
+pub(crate) mod stats;
+pub(crate) mod status;
+mod table;
+
+use std::io;
+use std::io::BufWriter;
+use std::io::StdoutLock;
+use std::io::Write;
+
+use serde::Serialize;
+
+pub(crate) use self::flows::Printer;
+pub(crate) use self::flows::Shape;
+pub(crate) use self::prometheus::prometheus;
+pub(crate) use self::select::Selection;
+
+/// Stdout, buffered. Flush it: an error in dropping is lost.
+pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
+    BufWriter::with_capacity(1 << 16, io::stdout().lock())
+}
+
+/// A value as one JSON document, to read.
+pub(crate) fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    out.write_all(b"\n")
+}

@@ -1,0 +1,79 @@
+//! `status`, to read.
+
+use std::fmt::Display;
+use std::io;
+use std::io::Write;
+use std::time::Duration;
+
+use conntrack_core::Status;
+use conntrack_core::format::human_bytes;
+use conntrack_core::format::human_duration;
+use conntrack_core::status::InterfaceStatus;
+use conntrack_core::status::ObjectStatus;
+
+use crate::terminal::clean;
+
+/// Width of the words at the left.
+const LABEL: usize = 12;
+
+/// The whole, to read.
+pub(crate) fn text(status: &Status, out: &mut impl Write) -> io::Result<()> {
+    let uptime = human_duration(Duration::from_nanos(status.uptime_ns));
+    line(out, "instance", &status.instance)?;
+    line(out, "running", format!("{uptime}, since {}", status.since))?;
+    let name = match &status.namespace.name {
+        Some(name) => format!("{}, ", clean(name)),
+        None => String::new(),
+    };
+    line(
+        out,
+        "namespace",
+        format!("{name}net:[{}]", status.namespace.inode),
+    )?;
+    for interface in &status.interfaces {
+        line(out, "interface", on_interface(interface))?;
+    }
+    if status.interfaces.is_empty() {
+        line(out, "interface", "none")?;
+    }
+    for table in &status.tables {
+        let (family, flows) = (table.family, table.max_flows);
+        let memory = human_bytes(table.memory_bytes);
+        let each = table.bytes_per_flow;
+        let text = format!("{family}: room for {flows} flows, {memory}, {each} bytes each");
+        line(out, "table", text)?;
+    }
+    line(out, "programs", objects(&status.programs))?;
+    line(out, "maps", objects(&status.maps))?;
+    let facts = status.kernel.facts.iter().map(|(name, holds)| {
+        let no = if *holds { "" } else { "no " };
+        format!("{no}{name}")
+    });
+    let facts: Vec<String> = facts.collect();
+    let release = clean(&status.kernel.release);
+    line(out, "kernel", format!("{release}: {}", facts.join(", ")))?;
+    let (version, abi) = (&status.version, status.abi_version);
+    line(out, "version", format!("{version}, map layout {abi}"))
+}
+
+/// `eth0: native, xdp-native+tcx`, and why if that is not what one expects.
+pub(crate) fn on_interface(interface: &InterfaceStatus) -> String {
+    let name = clean(&interface.name);
+    let why = match &interface.why {
+        Some(why) => format!(" ({why})"),
+        None => String::new(),
+    };
+    match interface.mode {
+        Some(mode) => format!("{name}: {mode}, {}{why}", interface.hooks),
+        None => format!("{name}: not attached any more{why}"),
+    }
+}
+
+fn objects(objects: &[ObjectStatus]) -> String {
+    let words = objects.iter().map(|o| format!("{} {}", o.name, o.id));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn line(out: &mut impl Write, label: &str, text: impl Display) -> io::Result<()> {
+    writeln!(out, "{label:<LABEL$}{text}")
+}
