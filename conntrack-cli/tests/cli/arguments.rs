@@ -1,0 +1,132 @@
+//! What is wrong before anything is done. None of this needs root.
+
+use std::fs;
+use std::process::Stdio;
+
+use crate::run::program;
+use crate::run::run;
+
+#[test]
+fn bad_arguments_are_code_2() {
+    for args in [
+        &["nonsense"][..],
+        &["list", "--nonsense"],
+        &["list", "-p", "tcpx"],
+        &["list", "-p", "256"],
+        &["list", "--state", "OPEN"],
+        &["list", "--src", "10.0.0.0/33"],
+        &["list", "--dport", "90-80"],
+        &["list", "--sport", "65536"],
+        &["list", "--sort", "size"],
+        &["list", "--reverse"],
+        &["list", "--limit", "-1"],
+        &["list", "-o", "xml"],
+        &["list", "--watch=0"],
+        &["list", "--instance", "../etc"],
+        &["stats", "--interval", "0"],
+        &["attach", "eth0", "--mode", "xdp"],
+        &["attach", "eth0", "--max-flows", "0"],
+        &["attach", "eth0", "--max-flows", "67108865"],
+        &["attach", "eth0", "--interval", "5"],
+        &["replay"],
+        &["demo", "--seconds", "2"],
+        &["--t", "0"],
+    ] {
+        let run = run(args);
+        assert_eq!(run.code, Some(2), "{args:?}: {run:?}");
+        assert_eq!(run.stdout, "", "{args:?}");
+        assert!(!run.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn what_clap_cannot_know_is_code_2_too() {
+    for (args, says) in [
+        (&["list", "tcp", "10.0.0.1:1"][..], "flow key"),
+        (&["list", "tcp 10.0.0.1:1 [::1]:2"], "flow key"),
+        (&["attach"], "no interface"),
+        (&["attach", "a", "a"], "listed twice"),
+        (&["attach", "a/b"], "no interface name"),
+        (&["attach", "--config", "/nonexistent/c.yaml"], "c.yaml"),
+        (&["--iface1", "eth0", "list"], "--iface1"),
+        (&["--t", "50"], "no interface"),
+        (
+            &["replay", "x.pcap", "--stats", "-o", "csv"],
+            "table or json",
+        ),
+    ] {
+        run(args).failed(2, says);
+    }
+}
+
+#[test]
+fn a_bad_configuration_names_line_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.yaml");
+    let path = path.to_str().unwrap();
+    for (yaml, says) in [
+        (
+            "mode: auto\nintefaces: [lo]\n",
+            &["line 2", "intefaces"][..],
+        ),
+        (
+            "conntrack:\n  nf_conntrack_tcp_loose: maybe\n",
+            &["line 2", "conntrack.nf_conntrack_tcp_loose", "maybe"],
+        ),
+        (
+            "ips:\n  - ip: 10.0.0.1\n    mac: aa:bb\n",
+            &["line 3", "ips[0].mac"],
+        ),
+    ] {
+        fs::write(path, yaml).unwrap();
+        for args in [
+            &["attach", "lo", "--config", path][..],
+            &["-c", path, "list"],
+            &["--c", path, "--iface1", "lo"],
+        ] {
+            let run = run(args);
+            for word in says {
+                run.failed(2, word);
+            }
+            run.failed(2, path);
+        }
+    }
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    let version = run(&["--version"]).ok();
+    assert_eq!(
+        version,
+        concat!("conntrack ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    let help = run(&["--help"]).ok();
+    for word in ["attach", "Exit codes", "NO_COLOR", "conntrack list -p tcp"] {
+        assert!(help.contains(word), "{word}");
+    }
+    // The older command line is taken, and not advertised.
+    assert!(!help.contains("--iface1"));
+    for command in [
+        "attach", "detach", "status", "doctor", "list", "stats", "replay", "demo",
+    ] {
+        let help = run(&[command, "--help"]).ok();
+        assert!(help.contains("--instance"), "{command}");
+    }
+    let nothing = run::<&str>(&[]);
+    assert_eq!(nothing.code, Some(2));
+    assert_eq!(nothing.stdout, "");
+}
+
+#[test]
+fn a_reader_that_left_is_no_error() {
+    let mut child = program()
+        .arg("--help")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stderr, b"");
+}

@@ -1,0 +1,247 @@
+//! A tracker on live interfaces, in namespaces of the tests' own.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::os::unix::process::CommandExt;
+use std::process::Child;
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::netns::Netns;
+use crate::replay::File;
+use crate::run::finish;
+use crate::run::program;
+use crate::schema;
+
+#[test]
+#[ignore = "root"]
+fn from_attach_to_detach() {
+    let netns = Netns::new();
+    netns.run(&["list"]).failed(3, &netns.name);
+    netns.run(&["status"]).failed(3, &netns.name);
+    netns.run(&["detach"]).failed(3, &netns.name);
+
+    let report = netns.run(&["attach", "lo", "--max-flows", "1000"]).ok();
+    assert!(report.starts_with("lo: "), "{report}");
+    let status = schema::document("status", &netns.run(&["status", "-o", "json"]).ok());
+    assert_eq!(status["instance"], netns.name);
+    assert_eq!(status["namespace"]["name"], netns.name);
+    assert_eq!(status["interfaces"][0]["name"], "lo");
+    assert_eq!(status["tables"][0]["max_flows"], 1000);
+    assert_eq!(status["tables"][1]["max_flows"], 500);
+    assert!(netns.run(&["status"]).ok().contains("lo: "));
+    assert_eq!(netns.run(&["list", "-o", "json"]).ok(), "[]\n");
+
+    let (client, server) = netns.connection();
+    let (client, server) = (client.local_addr().unwrap(), server.local_addr().unwrap());
+    let flows = schema::flows(&netns.run(&["list", "-o", "json"]).ok());
+    assert_eq!(flows.len(), 1);
+    assert_eq!(flows[0]["state"], "ESTABLISHED");
+    assert_eq!(flows[0]["interface"], "lo");
+    assert_eq!(flows[0]["original"]["sport"], client.port());
+
+    // One flow by its key, ends in any order; another that isn't there.
+    for ends in [[client, server], [server, client]] {
+        let [a, b] = ends.map(|end| end.to_string());
+        let found = netns.run(&["list", "tcp", &a, &b, "-o", "jsonl"]).ok();
+        assert_eq!(schema::lines(&found)[0]["original"]["sport"], client.port());
+    }
+    let absent = netns.run(&["list", "tcp 127.0.0.1:1 127.0.0.1:2", "-o", "jsonl"]);
+    absent.failed(1, "tcp 127.0.0.1:1 127.0.0.1:2");
+
+    assert_eq!(
+        netns
+            .run(&["list", "-i", "lo", "-o", "session"])
+            .ok()
+            .lines()
+            .count(),
+        1
+    );
+    netns.run(&["list", "-i", "eth9"]).failed(3, "eth9");
+
+    netns.run(&["detach", "eth9"]).failed(3, "eth9");
+    netns.run(&["detach"]).ok();
+    netns.run(&["status"]).failed(3, &netns.name);
+}
+
+#[test]
+#[ignore = "root"]
+fn statistics_in_every_form() {
+    let netns = Netns::new();
+    netns.run(&["attach", "lo"]).ok();
+    let _open = netns.connection();
+    let stats = netns
+        .run(&["stats", "-o", "json", "--interval", "0.1"])
+        .ok();
+    let stats = schema::document("stats", &stats);
+    assert_eq!(stats["flows"]["active"], 1);
+    assert_eq!(stats["interfaces"][0]["name"], "lo");
+    let metrics = netns.run(&["stats", "-o", "prometheus"]).ok();
+    assert!(metrics.contains("\nconntrack_flows 1\n"), "{metrics}");
+    let packets = format!("\nconntrack_packets_total {}\n", stats["packets"]);
+    assert!(metrics.contains(&packets), "{packets} in {metrics}");
+    let table = netns.run(&["stats", "--interval", "0.1"]).ok();
+    assert!(table.contains("ESTABLISHED 1"), "{table}");
+}
+
+#[test]
+#[ignore = "root"]
+fn interfaces_are_added_all_or_none() {
+    let netns = Netns::new();
+    netns.ip("link add a0 type veth peer name a1");
+    netns.ip("link add b0 type veth peer name b1");
+    let attached = || {
+        let status = schema::document("status", &netns.run(&["status", "-o", "json"]).ok());
+        let interfaces = status["interfaces"].as_array().unwrap().clone();
+        let names = interfaces
+            .iter()
+            .map(|it| it["name"].as_str().unwrap().to_owned());
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        names
+    };
+    netns.run(&["attach", "a0", "nothere"]).failed(3, "nothere");
+    netns.run(&["status"]).failed(3, &netns.name);
+
+    netns.run(&["attach", "a0"]).ok();
+    netns.run(&["attach", "a0"]).failed(3, "a0");
+    netns.run(&["attach", "b0", "nothere"]).failed(3, "nothere");
+    netns.run(&["attach", "b0", "a0"]).failed(3, "a0");
+    netns
+        .run(&["attach", "b0", "--max-flows", "5"])
+        .failed(3, "tables");
+    netns
+        .run(&["attach", "b0", "--foreground"])
+        .failed(3, "foreground");
+    assert_eq!(attached(), ["a0"]);
+
+    let report = netns.run(&["attach", "b0"]).ok();
+    assert!(report.starts_with("b0: "), "{report}");
+    assert_eq!(attached(), ["a0", "b0"]);
+    netns.run(&["detach", "a0"]).ok();
+    assert_eq!(attached(), ["b0"]);
+}
+
+/// A line of a child's stdout.
+fn line(child: &mut Child) -> (String, BufReader<std::process::ChildStdout>) {
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    (line, reader)
+}
+
+#[test]
+#[ignore = "root"]
+fn foreground_ends_with_the_process() {
+    let netns = Netns::new();
+    let yaml = File::new(b"ips:\n  - ip: 10.0.0.1\n    port: 80\n    mac: aa:bb:cc:dd:ee:ff\n");
+    let yaml = yaml.path.to_str().unwrap();
+    let older = [
+        "--c",
+        yaml,
+        "--t",
+        "50",
+        "--iface1",
+        "lo",
+        "--log_level",
+        "2",
+    ];
+    let ours = ["attach", "lo", "--foreground", "--interval", "0.2"];
+    for (args, signal, words) in [
+        (
+            &older[..],
+            Signal::SIGINT,
+            &["not enforced yet", "not done yet"][..],
+        ),
+        (&ours[..], Signal::SIGTERM, &[]),
+    ] {
+        let mut child = netns
+            .command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (first, mut reader) = line(&mut child);
+        assert!(first.starts_with("lo: "), "{first}");
+        // Meanwhile it is there for everybody.
+        assert_eq!(netns.run(&["list", "-o", "json"]).ok(), "[]\n");
+        if args == ours {
+            let mut text = String::new();
+            reader.read_line(&mut text).unwrap();
+            assert!(text.contains(" flows 0 (0 assured), packets 0"), "{text}");
+        }
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "{word}: {stderr}");
+        }
+        netns.run(&["status"]).failed(3, &netns.name);
+    }
+}
+
+#[test]
+#[ignore = "root"]
+fn watching_goes_on_until_a_signal() {
+    let netns = Netns::new();
+    netns.run(&["attach", "lo"]).ok();
+    for args in [
+        &["list", "--watch", "0.1", "-o", "json"][..],
+        &["stats", "--watch", "--interval", "0.1", "-o", "json"],
+    ] {
+        let mut child = netns.command(args).stdout(Stdio::piped()).spawn().unwrap();
+        let (_, mut reader) = line(&mut child);
+        for _ in 0..3 {
+            assert!(reader.read_line(&mut String::new()).unwrap() > 0);
+        }
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+#[ignore = "root"]
+fn without_privileges_it_says_so() {
+    // A copy that everybody can run, wherever the target folder is.
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let copy = folder.path().join("conntrack");
+    std::fs::copy(env!("CARGO_BIN_EXE_conntrack"), &copy).unwrap();
+    let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), all).unwrap();
+    for args in [
+        &["attach", "lo", "--instance", "ctcli-nobody"][..],
+        &["list", "--instance", "ctcli-nobody"],
+        &["demo"],
+    ] {
+        let mut command = std::process::Command::new(&copy);
+        let run = finish(command.args(args).uid(65_534).gid(65_534));
+        assert_eq!(run.code, Some(3), "{args:?}: {run:?}");
+        assert!(
+            run.stderr.to_lowercase().contains("permi"),
+            "{args:?}: {run:?}"
+        );
+        assert_eq!(run.stderr.lines().count(), 1, "{args:?}: {run:?}");
+    }
+}
+
+#[test]
+#[ignore = "root"]
+fn doctor_answers_with_a_code_of_its_own() {
+    let netns = Netns::new();
+    for args in [
+        &["doctor", "lo"][..],
+        &["doctor", "lo", "--mode", "tc"],
+        &["doctor"],
+    ] {
+        let run = finish(program().args(["--netns", &netns.name]).args(args));
+        assert!([Some(0), Some(4)].contains(&run.code), "{args:?}: {run:?}");
+        assert!(run.stdout.contains("lo"), "{args:?}: {run:?}");
+    }
+    let run = netns.run(&["doctor", "lo", "-o", "json"]);
+    assert!([Some(0), Some(4)].contains(&run.code), "{run:?}");
+    serde_json::from_str::<serde_json::Value>(&run.stdout).unwrap();
+}

@@ -1,0 +1,16 @@
+//! The built program, from outside: arguments, exit codes, output.
+//!
+//! Tests that need root are `#[ignore = "root"]`; they use network namespaces
+//! and instances of their own names.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod arguments;
+mod demo;
+mod golden;
+mod live;
+mod netns;
+mod packets;
+mod replay;
+mod run;
+mod schema;

@@ -1,0 +1,96 @@
+//! Network namespaces of tests, with a tracker in them.
+
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::process;
+use std::process::Command;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use nix::sched::CloneFlags;
+use nix::sched::setns;
+
+use crate::run::Run;
+use crate::run::finish;
+use crate::run::program;
+
+/// A named namespace with loopback up; detached and deleted when dropped.
+pub(crate) struct Netns {
+    pub(crate) name: String,
+}
+
+fn ip(args: &str) {
+    let run = finish(Command::new("ip").args(args.split(' ')));
+    assert_eq!(run.code, Some(0), "ip {args}: {run:?}");
+}
+
+impl Netns {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let netns = Self {
+            name: format!("ctcli{}n{number}", process::id()),
+        };
+        ip(&format!("netns add {}", netns.name));
+        netns.ip("link set lo up");
+        netns
+    }
+
+    /// `ip` inside.
+    pub(crate) fn ip(&self, args: &str) {
+        ip(&format!("-n {} {args}", self.name));
+    }
+
+    /// The program, for this namespace and an instance of its name.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = program();
+        let name = self.name.as_str();
+        command
+            .args(["--netns", name, "--instance", name])
+            .args(args);
+        command
+    }
+
+    /// Runs it.
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
+        finish(&mut self.command(args))
+    }
+
+    /// Does something inside.
+    pub(crate) fn inside<T: Send>(&self, task: impl FnOnce() -> T + Send) -> T {
+        let file = std::fs::File::open(format!("/run/netns/{}", self.name)).unwrap();
+        thread::scope(|scope| {
+            let ran = scope.spawn(|| {
+                setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
+                task()
+            });
+            ran.join().unwrap()
+        })
+    }
+
+    /// A TCP connection over loopback, with data both ways; it stays open.
+    pub(crate) fn connection(&self) -> (TcpStream, TcpStream) {
+        let (mut client, mut server) = self.inside(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (client, listener.accept().unwrap().0)
+        });
+        let mut byte = [0];
+        client.write_all(b"?").unwrap();
+        server.read_exact(&mut byte).unwrap();
+        server.write_all(b"!").unwrap();
+        client.read_exact(&mut byte).unwrap();
+        (client, server)
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        // Whatever state the test left; nothing attached is an error here.
+        self.run(&["detach"]);
+        finish(Command::new("ip").args(["netns", "del", &self.name]));
+    }
+}
