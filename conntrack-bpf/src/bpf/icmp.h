@@ -23,7 +23,7 @@ enum ct_icmp_class {
 	CT_ICMP_INVALID,
 	CT_ICMP_QUERY,	   /* a request, or the answer to one */
 	CT_ICMP_ERROR,	   /* carries the packet it complains of */
-	CT_ICMP_UNTRACKED, /* neighbour discovery, multicast listeners */
+	CT_ICMP_UNTRACKED, /* neighbour discovery, multicast listeners and routers */
 };
 
 static __always_inline enum ct_icmp_class ct_icmp4_classify(__u8 type)
@@ -67,6 +67,8 @@ static __always_inline enum ct_icmp_class ct_icmp6_classify(__u8 type)
 	case 135:
 	case 136:
 	case 143:
+	case 151:
+	case 152:
 		return CT_ICMP_UNTRACKED;
 	default:
 		return CT_ICMP_INVALID;

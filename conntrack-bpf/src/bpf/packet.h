@@ -59,7 +59,7 @@ struct ct_frame {
 	__be16 ethertype;
 	__u8 fragmented;
 	__u8 proto;
-	__u16 pad;
+	__u16 atomic; /* bytes of fragment headers that fragment nothing */
 };
 
 /*

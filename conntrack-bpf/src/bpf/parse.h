@@ -39,19 +39,23 @@ static __always_inline enum ct_pass ct_parse_udp(const struct ct_mem *m, struct 
 	return ct_parse_ports(m, f, pkt, 8);
 }
 
-/* PPTP's GRE (version 1) has a call id; plain GRE is one flow a pair of hosts.
+/*
+ * PPTP's GRE (version 1) has a call id; plain GRE is one flow a pair of hosts,
+ * and so is what is too short to tell.
  */
 static __always_inline enum ct_pass ct_parse_gre(const struct ct_mem *m, struct ct_frame *f,
 						 struct ct_pkt *pkt)
 {
 	__be16 *gre = ct_at(m, f->off, 4);
 
-	if (!gre || f->off + 4 > f->l3_end)
+	if (f->off + 4 > f->l3_end)
+		return CT_PARSED;
+	if (!gre)
 		return CT_PASS_TRUNCATED;
-	if ((gre[0] & bpf_htons(0x0007)) != bpf_htons(1))
+	if ((gre[0] & bpf_htons(0x0007)) != bpf_htons(1) || f->off + 8 > f->l3_end)
 		return CT_PARSED;
 	gre = ct_at(m, f->off, 8);
-	if (!gre || f->off + 8 > f->l3_end)
+	if (!gre)
 		return CT_PASS_TRUNCATED;
 	if (gre[1] != bpf_htons(0x880b)) {
 		pkt->kind = CT_KIND_INVALID;
@@ -163,8 +167,11 @@ static __always_inline enum ct_pass ct_parse_icmp(const struct ct_mem *m, struct
 {
 	struct ct_icmp *icmp;
 
-	if (!ct_is_icmp(pkt))
+	/* ICMP in IPv6 and ICMPv6 in IPv4: nf_conntrack has no use for them. */
+	if (!ct_is_icmp(pkt)) {
+		pkt->kind = CT_KIND_INVALID;
 		return CT_PARSED;
+	}
 	icmp = ct_at(m, f->off, sizeof(*icmp));
 	if (!icmp || f->off + sizeof(*icmp) > f->l3_end)
 		return CT_PASS_TRUNCATED;

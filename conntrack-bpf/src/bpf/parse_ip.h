@@ -171,6 +171,8 @@ static __always_inline enum ct_pass ct_walk_ext(const struct ct_mem *m, struct c
 		f->frag_off = frag & 0xfff8;
 		f->fragmented = (frag & 0xfff9) != 0;
 		f->frag_id = ext->id;
+		if (!f->fragmented)
+			f->atomic += 8;
 		*(volatile __u32 *)&f->off = off + 8;
 		/* What follows in a later fragment is payload, whatever it looks like. */
 		if (frag & 0xfff8)
@@ -205,6 +207,7 @@ static __always_inline enum ct_pass ct_parse_ipv6(const struct ct_mem *m, struct
 						  struct ct_pkt *pkt)
 {
 	struct ipv6hdr *ip = ct_at(m, f->off, sizeof(*ip));
+	enum ct_pass pass;
 	__u32 total;
 
 	if (!ip)
@@ -222,6 +225,7 @@ static __always_inline enum ct_pass ct_parse_ipv6(const struct ct_mem *m, struct
 
 	f->frag_off = 0;
 	f->fragmented = 0;
+	f->atomic = 0;
 	f->proto = ip->nexthdr;
 	f->off += sizeof(*ip);
 
@@ -229,7 +233,10 @@ static __always_inline enum ct_pass ct_parse_ipv6(const struct ct_mem *m, struct
 	ct_copy_addr6(pkt->src, &ip->saddr);
 	ct_copy_addr6(pkt->dst, &ip->daddr);
 	pkt->bytes = total;
-	return ct_skip_ext(m, f);
+	pass = ct_skip_ext(m, f);
+	/* The kernel has taken them off before it counts. */
+	pkt->bytes -= f->atomic;
+	return pass;
 }
 
 #endif

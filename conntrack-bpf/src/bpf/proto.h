@@ -45,10 +45,15 @@ static __always_inline __u64 ct_open(const struct ct_pkt *pkt, const struct ct_k
 	return ct_word_with(word, 0, CT_TMO_GENERIC);
 }
 
-/* Stream and ASSURED look at SEEN_REPLY as it was before this packet. */
-static __always_inline __u64 ct_udp_step(const struct ct_flow *flow, __u64 word, __u64 now)
+/*
+ * Stream and ASSURED look at SEEN_REPLY as it was before this packet. UDP-Lite
+ * needs no two seconds for it.
+ */
+static __always_inline __u64 ct_udp_step(const struct ct_flow *flow, __u64 word,
+					 const struct ct_pkt *pkt)
 {
-	if (!(word & CT_W_SEEN_REPLY) || ct_age(now, flow->start) <= CT_UDP_STREAM_NS)
+	if (!(word & CT_W_SEEN_REPLY) || (pkt->proto == IPPROTO_UDP &&
+					  ct_age(pkt->now, flow->start) <= CT_UDP_STREAM_NS))
 		return ct_word_with(word, 0, CT_TMO_UDP);
 	return ct_word_with(word, 0, CT_TMO_UDP_STREAM) | CT_W_ASSURED;
 }
@@ -65,7 +70,7 @@ static __always_inline __u64 ct_step(const struct ct_flow *flow, __u64 word, enu
 				     const struct ct_pkt *pkt)
 {
 	if (ct_has_ports(pkt->proto))
-		word = ct_udp_step(flow, word, pkt->now);
+		word = ct_udp_step(flow, word, pkt);
 	else if (pkt->proto == IPPROTO_GRE)
 		word = ct_gre_step(word);
 	return dir == CT_REPLY ? word | CT_W_SEEN_REPLY : word;
