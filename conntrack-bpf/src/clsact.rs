@@ -53,12 +53,6 @@ pub(crate) struct Filter {
     pub(crate) program: Option<u32>,
 }
 
-impl Filter {
-    pub(crate) fn priority(&self) -> u32 {
-        self.info >> 16
-    }
-}
-
 fn tcmsg(ifindex: u32, handle: u32, parent: u32, info: u32) -> [u8; TCMSG] {
     let mut bytes = [0; TCMSG];
     for (at, field) in (4..).step_by(4).zip([ifindex, handle, parent, info]) {

@@ -4,6 +4,7 @@
 //! This is the only crate of the workspace with `unsafe` and with libbpf. The
 //! facade `conntrack` wraps it; programs use that one.
 
+mod attach;
 mod bpffs;
 mod clock;
 mod clsact;
@@ -13,11 +14,14 @@ mod defines;
 pub mod devices;
 mod error;
 mod ifaces;
+pub mod instance;
 mod key;
+mod lock;
 mod log;
 mod mapped;
 mod netlink;
 mod netns;
+mod pins;
 pub mod plan;
 pub mod probe;
 mod records;
@@ -29,6 +33,8 @@ mod skel;
 pub mod support;
 mod sys;
 pub mod table;
+mod targets;
+mod teardown;
 pub mod testrun;
 mod wire;
 
@@ -42,3 +48,4 @@ pub use netns::NetnsId;
 pub use netns::NetnsRef;
 pub use records::AttachRecord;
 pub use records::Meta;
+pub use teardown::detach;

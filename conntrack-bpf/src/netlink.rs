@@ -103,10 +103,6 @@ impl<'a> Attrs<'a> {
         self.filter(|(found, _)| *found == kind).last()?.1.into()
     }
 
-    pub(crate) fn u8(self, kind: u16) -> Option<u8> {
-        self.find(kind)?.first().copied()
-    }
-
     pub(crate) fn u32(self, kind: u16) -> Option<u32> {
         Some(u32::from_ne_bytes(*self.find(kind)?.first_chunk()?))
     }
@@ -270,7 +266,7 @@ mod tests {
         let inside = attrs.nested(18).unwrap();
         assert_eq!(inside.text(1).as_deref(), Some("vlan"));
         assert_eq!(inside.u32(2), Some(7));
-        assert_eq!(attrs.u8(99), None);
+        assert_eq!(attrs.find(99), None);
     }
 
     #[test]

@@ -113,6 +113,12 @@ pub(crate) fn check_map(dir: &Path, name: &str, map: &MapHandle, meta: &Meta) ->
     }
 }
 
+/// Whether a map can be read as `ct_attach`.
+pub(crate) fn is_attach(map: &MapHandle) -> bool {
+    let expected = Shape::expected("attach", &Meta::default());
+    expected == Some(Shape::of(map))
+}
+
 /// Checks that a pinned program bears the name and the type it should.
 pub(crate) fn check_program(
     path: &Path,

@@ -7,6 +7,7 @@
     clippy::pedantic,
     clippy::undocumented_unsafe_blocks,
     clippy::absolute_paths,
+    clippy::allow_attributes_without_reason,
     clippy::unwrap_used,
     dead_code,
     reason = "generated code"

@@ -10,10 +10,13 @@ use nix::errno::Errno;
 use crate::clsact;
 use crate::clsact::Way;
 use crate::devices::Device;
+use crate::error::Result;
 use crate::netlink::Netlink;
+use crate::netns::Netns;
 use crate::probe::KernelSupport;
 use crate::sys;
 use crate::sys::LinkKind;
+use crate::targets;
 
 /// Bit of `NETDEV_XDP_ACT_*` that says that programs run in the driver.
 const XDP_BASIC: u64 = 1;
@@ -70,6 +73,25 @@ impl DeviceSupport {
             (_, there) => matches!(there, Hook::XdpNative | Hook::XdpGeneric),
         })
     }
+}
+
+/// Looks at devices of a namespace: those named, in this order, or all.
+///
+/// # Errors
+/// `NotFound` for a name that is not there; `NotPermitted` if the namespace must
+/// not be entered.
+pub fn survey(
+    netns: &Netns,
+    kernel: &KernelSupport,
+    names: &[String],
+) -> Result<Vec<DeviceSupport>> {
+    let devices = targets::named(netns, names)?;
+    netns.run(|| {
+        let devices = devices.into_iter();
+        devices
+            .map(|device| DeviceSupport::probe(device, kernel))
+            .collect()
+    })
 }
 
 /// Everything on a device, as far as this process may see it.

@@ -1,6 +1,7 @@
 //! System calls that neither the standard library nor libbpf-rs offers in a
 //! form we can use. Every function is safe to call with any arguments.
 
+use std::ffi::CStr;
 use std::ffi::CString;
 use std::ffi::c_void;
 use std::fs;
@@ -203,6 +204,16 @@ pub(crate) fn open_pin(path: &Path) -> Result<(OwnedFd, Option<BpfObject>), Errn
         _ => None,
     };
     Ok((fd, kind))
+}
+
+/// Pins a map, program or link under a path in bpffs.
+pub(crate) fn pin(object: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path ends in NUL, both outlive the call.
+    let code = unsafe { libbpf_sys::bpf_obj_pin(object.as_raw_fd(), path.as_ptr()) };
+    if code < 0 {
+        return Err(Errno::from_raw(-code));
+    }
+    Ok(())
 }
 
 /// Highest number of a CPU that this machine can ever have, plus one. Not their

@@ -1,0 +1,400 @@
+//! A running tracker: a data path, the interfaces it is attached to, and its
+//! pins, if it has any.
+
+mod interfaces;
+mod status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use conntrack_core::Config;
+use conntrack_core::Hooks;
+use conntrack_core::Sysctls;
+
+use crate::attach::Attachment;
+use crate::datapath::Datapath;
+use crate::datapath::LoadOptions;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::ifaces::IfaceTable;
+use crate::lock::FOREGROUND;
+use crate::lock::Lock;
+use crate::netns::Netns;
+use crate::netns::NetnsRef;
+use crate::pins::Condition;
+use crate::pins::PinDir;
+use crate::plan;
+use crate::probe;
+use crate::probe::KernelSupport;
+use crate::records::AttachRecord;
+use crate::settings;
+use crate::targets;
+use crate::targets::Target;
+use crate::teardown;
+
+/// How long an instance lives, and who sees it.
+#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Default)]
+pub enum Keep {
+    /// As long as the value that stands for it; seen by nobody else.
+    #[default]
+    Process,
+    /// As long, but other processes can open and read it by its name.
+    Visible,
+    /// Until it is detached.
+    Pinned,
+}
+
+/// What to attach.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The configuration; its interfaces, mode and instance name count.
+    pub config: Config,
+    /// The namespace of the interfaces.
+    pub netns: NetnsRef,
+    /// How long it lives.
+    pub keep: Keep,
+}
+
+/// What became of an interface.
+#[derive(Clone, Eq, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct AttachReport {
+    /// Its name.
+    pub interface: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// The hooks in use.
+    pub hooks: Hooks,
+    /// Why not the hooks one would expect; `None` if they are.
+    pub why: Option<String>,
+}
+
+/// A running tracker. Dropping it ends what does not live longer by [`Keep`].
+#[derive(Debug)]
+pub struct Instance {
+    pub(crate) name: String,
+    pub(crate) datapath: Datapath,
+    pub(crate) ifaces: IfaceTable,
+    /// `None` if the namespace is gone, or out of reach.
+    pub(crate) netns: Option<Arc<Netns>>,
+    /// Interfaces may be added from here only, if said.
+    home: Option<Arc<Netns>>,
+    state: Mutex<State>,
+}
+
+/// What changes while it runs.
+#[derive(Debug, Default)]
+struct State {
+    /// What this process holds; empty once pinned.
+    attachments: BTreeMap<u32, Attachment>,
+    /// Where maps and programs are pinned.
+    dir: Option<PinDir>,
+    /// Links are pinned as well.
+    pinned: bool,
+    /// Held for life in the foreground.
+    lock: Option<Lock>,
+}
+
+impl Instance {
+    /// Loads the programs and attaches them to the interfaces: to all, or to
+    /// none.
+    ///
+    /// # Errors
+    /// `NotFound` for a missing interface or namespace, `InUse` if the instance
+    /// is running or a demanded hook is taken, `NotPermitted`, `Unsupported`,
+    /// `Invalid` for a configuration that makes no sense.
+    pub fn attach(request: &Request) -> Result<Self> {
+        let config = &request.config;
+        config.validate()?;
+        probe::may_load()?;
+        let kernel = KernelSupport::probe();
+        plan::kernel_is_new_enough(&kernel)?;
+        let netns = Arc::new(Netns::open(&request.netns)?);
+        let (names, mode) = (&config.attach.interfaces, config.attach.mode);
+        let targets = targets::resolve(&netns, &kernel, names, mode, &[].into())?;
+
+        let mut state = State::default();
+        let mut lock = None;
+        if request.keep != Keep::Process {
+            let dir = PinDir::find_or_mount(&config.instance)?;
+            lock = Some(teardown::claim(&dir, purpose(request.keep))?);
+            state.dir = Some(dir);
+            state.pinned = request.keep == Keep::Pinned;
+        }
+        let mut datapath = Datapath::load(&LoadOptions::new(config))?;
+        datapath.meta.netns_ino = netns.id().inode;
+        datapath.meta.netns_dev = netns.id().device;
+        datapath.meta.netns = netns.named().to_string();
+        datapath.meta.write(&datapath.maps.meta)?;
+        let mut instance = Self {
+            name: config.instance.clone(),
+            ifaces: IfaceTable::map(&datapath.maps)?,
+            datapath,
+            netns: Some(netns),
+            home: None,
+            state: Mutex::new(State::default()),
+        };
+        let made = instance.set_up(&mut state, &targets, &kernel);
+        if let Err(error) = made {
+            state.attachments.clear();
+            if let Some(dir) = state.dir.take().filter(PinDir::exists) {
+                warn_of(teardown::take_down(&dir));
+            }
+            return Err(error);
+        }
+        state.lock = lock.filter(|_| request.keep == Keep::Visible);
+        instance.state = Mutex::new(state);
+        Ok(instance)
+    }
+
+    fn set_up(
+        &mut self,
+        state: &mut State,
+        targets: &[Target],
+        kernel: &KernelSupport,
+    ) -> Result<()> {
+        if let Some(dir) = &state.dir {
+            dir.pin_datapath(&self.datapath)?;
+        }
+        self.attach_all(state, targets, kernel)?;
+        match &state.dir {
+            Some(_) => self.set_ready(),
+            None => Ok(()),
+        }
+    }
+
+    /// The last step of a set-up: from here on others may use the pins.
+    fn set_ready(&self) -> Result<()> {
+        let mut meta = self.datapath.meta.clone();
+        meta.ready = true;
+        meta.write(&self.datapath.maps.meta)
+    }
+
+    /// Opens what another process, or an earlier one, has attached. With `home`
+    /// named, the instance must belong to that namespace; the current one is a
+    /// demand only on adding interfaces.
+    ///
+    /// # Errors
+    /// `NotFound` if nothing is attached under the name, or only half of it was
+    /// when its process died; `AbiMismatch`, `NotPermitted`, `Invalid`.
+    pub fn open(name: &str, home: Option<&NetnsRef>) -> Result<Self> {
+        check_name(name)?;
+        let home = home.map(Netns::open).transpose()?.map(Arc::new);
+        let absent = || teardown::not_attached(name);
+        let dir = PinDir::find(name).ok_or_else(absent)?;
+        let datapath = match dir.inspect()? {
+            Condition::Absent => return Err(absent()),
+            Condition::HalfMade => return Err(half_made(&dir)),
+            Condition::Ready(datapath) => *datapath,
+        };
+        let instance = Self {
+            name: name.to_owned(),
+            ifaces: IfaceTable::map(&datapath.maps)?,
+            netns: teardown::home(&datapath.meta).map(Arc::new),
+            datapath,
+            home,
+            state: Mutex::new(State {
+                dir: Some(dir),
+                pinned: true,
+                ..State::default()
+            }),
+        };
+        let named = |home: &Arc<Netns>| *home.named() != NetnsRef::Current;
+        if instance.home.as_ref().is_some_and(named) {
+            instance.check_home()?;
+        }
+        Ok(instance)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its maps and programs.
+    pub fn datapath(&self) -> &Datapath {
+        &self.datapath
+    }
+
+    /// nf_conntrack's settings in force. `frag6_timeout` is not among those
+    /// that the packet path reads; it has its default.
+    ///
+    /// # Errors
+    /// The kernel refuses to map them.
+    pub fn sysctls(&self) -> Result<Sysctls> {
+        settings::read(&self.datapath.maps)
+    }
+
+    /// Changes nf_conntrack's settings, from the next packet on.
+    ///
+    /// # Errors
+    /// The kernel refuses to map them.
+    pub fn set_sysctls(&self, sysctls: &Sysctls) -> Result<()> {
+        settings::write(&self.datapath.maps, sysctls)
+    }
+
+    /// What this process attached by itself or found attached, by interface.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn records(&self) -> Result<Vec<AttachRecord>> {
+        AttachRecord::read_all(&self.datapath.maps.attach)
+    }
+
+    /// Pins it, so that it lives until it is detached.
+    ///
+    /// # Errors
+    /// `InUse` if an instance of that name is running; nothing is pinned then.
+    pub fn persist(&self) -> Result<()> {
+        let mut state = self.state();
+        if state.pinned {
+            return Ok(());
+        }
+        if state.dir.is_none() {
+            let dir = PinDir::find_or_mount(&self.name)?;
+            let lock = teardown::claim(&dir, purpose(Keep::Pinned))?;
+            let pinned = dir.pin_datapath(&self.datapath);
+            let pinned = pinned.and_then(|()| pin_links(&dir, &state));
+            if let Err(error) = pinned.and_then(|()| self.set_ready()) {
+                warn_of(dir.remove());
+                return Err(error);
+            }
+            state.dir = Some(dir);
+            drop(lock);
+        } else if let Some(dir) = &state.dir {
+            pin_links(dir, &state)?;
+        }
+        for (_, attachment) in std::mem::take(&mut state.attachments) {
+            attachment.release();
+        }
+        state.pinned = true;
+        state.lock = None;
+        Ok(())
+    }
+
+    /// Detaches and unpins it.
+    ///
+    /// # Errors
+    /// What the kernel refuses; `InUse` if another process keeps it in the
+    /// foreground.
+    pub fn detach(&self) -> Result<()> {
+        let mut state = self.state();
+        let _lock = self.lock(&state, "detaching")?;
+        state.attachments.clear();
+        if let Some(dir) = state.dir.take() {
+            teardown::take_down(&dir)?;
+        }
+        state.pinned = false;
+        state.lock = None;
+        Ok(())
+    }
+
+    pub(crate) fn program_ids(&self) -> [u32; 3] {
+        self.datapath
+            .programs
+            .named()
+            .map(|(_, program)| program.id())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What it guards is in the kernel, and as consistent as it was.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn netns(&self) -> Result<&Arc<Netns>> {
+        self.netns.as_ref().ok_or_else(|| {
+            let message = format!("the network namespace of instance {} is gone", self.name);
+            Error::new(ErrorKind::NotFound, message)
+        })
+    }
+
+    /// The lock for a change, unless it is held already or nothing is pinned.
+    fn lock(&self, state: &State, purpose: &str) -> Result<Option<Lock>> {
+        let dir = match &state.dir {
+            Some(dir) if state.lock.is_none() => dir,
+            _ => return Ok(None),
+        };
+        let lock = dir.lock(purpose)?;
+        match dir.inspect()? {
+            Condition::Ready(now) if now.meta.hash_seed == self.datapath.meta.hash_seed => {
+                Ok(Some(lock))
+            }
+            _ => Err(teardown::not_attached(&self.name).context("it was detached meanwhile")),
+        }
+    }
+
+    fn check_home(&self) -> Result<()> {
+        let id = self.netns()?.id();
+        match &self.home {
+            Some(home) if home.id() != id => {
+                let theirs = match self.datapath.meta.netns.as_str() {
+                    "" => format!("another network namespace (inode {})", id.inode),
+                    named => format!("network namespace {named}"),
+                };
+                let message = format!(
+                    "instance {} belongs to {theirs}; equal addresses in two namespaces are \
+                     different connections: use another instance for this one",
+                    self.name
+                );
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let mut state = self.state();
+        state.attachments.clear();
+        if let Some(dir) = state.dir.take().filter(|_| state.lock.is_some()) {
+            warn_of(teardown::take_down(&dir));
+        }
+    }
+}
+
+fn purpose(keep: Keep) -> &'static str {
+    match keep {
+        Keep::Visible => FOREGROUND,
+        Keep::Process | Keep::Pinned => "attaching",
+    }
+}
+
+fn pin_links(dir: &PinDir, state: &State) -> Result<()> {
+    for (ifindex, attachment) in &state.attachments {
+        for (side, link) in attachment.links() {
+            dir.pin_link(*ifindex, side, link)?;
+        }
+    }
+    Ok(())
+}
+
+fn half_made(dir: &PinDir) -> Error {
+    let instance = dir.instance();
+    if let Some(holder) = dir.locked_by() {
+        let message = format!("instance {instance} is being set up or taken down by {holder}");
+        return Error::new(ErrorKind::InUse, message);
+    }
+    let message = format!(
+        "instance {instance} was left half made by a process that died: \
+         `conntrack detach` clears it away, `conntrack attach` starts anew"
+    );
+    Error::new(ErrorKind::NotFound, message)
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let mut config = Config::default();
+    config.instance = name.to_owned();
+    Ok(config.validate()?)
+}
+
+/// For clean-up on the way out, where another error is more important.
+fn warn_of(result: Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!("clean up: {error:#}");
+    }
+}

@@ -1,0 +1,200 @@
+//! The interfaces of an instance: adding, removing, and knowing what is stacked
+//! on them.
+
+use conntrack_core::Hooks;
+use conntrack_core::Mode;
+
+use super::AttachReport;
+use super::Instance;
+use super::State;
+use super::warn_of;
+use crate::attach;
+use crate::attach::Attachment;
+use crate::devices;
+use crate::devices::Framing;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::probe::KernelSupport;
+use crate::records::AttachRecord;
+use crate::sys;
+use crate::targets;
+use crate::targets::Target;
+use crate::teardown;
+
+impl Instance {
+    /// Attaches to more interfaces: to all of them, or to none.
+    ///
+    /// # Errors
+    /// As [`Instance::attach`]; `Invalid` if the instance belongs to another
+    /// namespace than it was opened from.
+    pub fn add(&self, names: &[String], mode: Mode) -> Result<Vec<AttachReport>> {
+        let mut state = self.state();
+        self.check_home()?;
+        let netns = self.netns()?;
+        let _lock = self.lock(&state, "attaching")?;
+        let kernel = KernelSupport::probe();
+        let attached = self.ifaces.attached();
+        let targets = targets::resolve(netns, &kernel, names, mode, &attached)?;
+        self.attach_all(&mut state, &targets, &kernel)
+    }
+
+    /// Detaches from an interface; its flows stay.
+    ///
+    /// # Errors
+    /// `NotFound` if the instance is not attached to it.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let mut state = self.state();
+        let _lock = self.lock(&state, "detaching")?;
+        let records = self.records()?;
+        let record = records.iter().find(|record| record.name == name);
+        let record = record.ok_or_else(|| {
+            let message = format!("instance {} is not attached to {name}", self.name);
+            Error::new(ErrorKind::NotFound, message)
+        })?;
+        self.detach_one(&mut state, record)?;
+        self.update_uppers()
+    }
+
+    /// Looks anew which devices are stacked on the attached ones. Somebody may
+    /// add a VLAN, or make an interface a bridge's port, at any time; packets
+    /// are counted twice until this is called. Leaves it to the process that
+    /// works on the instance at this moment, if one does.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn refresh_uppers(&self) -> Result<()> {
+        let state = self.state();
+        let locked = match &state.dir {
+            Some(dir) if state.lock.is_none() => dir.lock_if_free("looking at interfaces"),
+            _ => return self.update_uppers(),
+        };
+        match locked {
+            Some(_lock) => self.update_uppers(),
+            None => Ok(()),
+        }
+    }
+
+    fn update_uppers(&self) -> Result<()> {
+        let Some(netns) = &self.netns else {
+            return Ok(());
+        };
+        let devices = attach::devices(netns)?;
+        let uppers = devices::uppers(&devices, self.ifaces.attached());
+        self.ifaces.set_uppers(&uppers)
+    }
+
+    /// Table and records first, hooks last: a packet seen before the table
+    /// knows its interface would be counted again on its way out.
+    pub(super) fn attach_all(
+        &self,
+        state: &mut State,
+        targets: &[Target],
+        kernel: &KernelSupport,
+    ) -> Result<Vec<AttachReport>> {
+        let result = self.attach_each(state, targets, kernel);
+        if result.is_err() {
+            let ours = |record: &AttachRecord| {
+                let mut targets = targets.iter();
+                targets.any(|target| target.ifindex() == record.ifindex)
+            };
+            for record in self.records().into_iter().flatten().filter(ours) {
+                warn_of(self.detach_one(state, &record));
+            }
+            warn_of(self.update_uppers());
+        }
+        result
+    }
+
+    fn attach_each(
+        &self,
+        state: &mut State,
+        targets: &[Target],
+        kernel: &KernelSupport,
+    ) -> Result<Vec<AttachReport>> {
+        let maps = &self.datapath.maps;
+        for target in targets {
+            let raw_ip = target.device.device.framing == Framing::RawIp;
+            planned(target).write(&maps.attach)?;
+            self.ifaces.attach(maps, target.ifindex(), raw_ip)?;
+        }
+        self.update_uppers()?;
+        let reports = targets
+            .iter()
+            .map(|target| self.attach_one(state, target, kernel));
+        reports.collect()
+    }
+
+    fn attach_one(
+        &self,
+        state: &mut State,
+        target: &Target,
+        kernel: &KernelSupport,
+    ) -> Result<AttachReport> {
+        let netns = self.netns()?;
+        let ifindex = target.ifindex();
+        let programs = &self.datapath.programs;
+        let make = || Attachment::make(programs, netns, &target.device, &target.plan, kernel);
+        let attachment = netns.run(make)??;
+        let record = AttachRecord {
+            hooks: attachment.hooks(),
+            made_clsact: attachment.made_clsact(),
+            why: attachment.why(),
+            ..planned(target)
+        };
+        record.write(&self.datapath.maps.attach)?;
+        match &state.dir {
+            Some(dir) if state.pinned => {
+                for (side, link) in attachment.links() {
+                    dir.pin_link(ifindex, side, link)?;
+                }
+                attachment.release();
+            }
+            _ => {
+                state.attachments.insert(ifindex, attachment);
+            }
+        }
+        Ok(AttachReport {
+            interface: record.name,
+            ifindex,
+            hooks: record.hooks,
+            why: Some(record.why).filter(|why| !why.is_empty()),
+        })
+    }
+
+    /// Whatever there is of it.
+    fn detach_one(&self, state: &mut State, record: &AttachRecord) -> Result<()> {
+        let ifindex = record.ifindex;
+        let held = state.attachments.remove(&ifindex).is_some();
+        if let Some(dir) = &state.dir {
+            dir.unpin_links(ifindex)?;
+        }
+        if let Some(netns) = &self.netns
+            && !held
+            && teardown::has_filters(record)
+        {
+            let programs = self.datapath.programs.named();
+            let programs = programs.map(|(_, program)| program.id());
+            let made = record.made_clsact;
+            netns.run(|| attach::remove_filters(ifindex, &programs, made))??;
+        }
+        self.ifaces.detach(ifindex);
+        AttachRecord::remove(&self.datapath.maps.attach, ifindex)
+    }
+}
+
+/// The record before anything is attached: what may be left if this process
+/// dies on the way.
+fn planned(target: &Target) -> AttachRecord {
+    AttachRecord {
+        ifindex: target.ifindex(),
+        name: target.device.device.name.clone(),
+        hooks: Hooks {
+            ingress: target.plan.likely_ingress(),
+            egress: target.plan.egress,
+        },
+        made_clsact: attach::uses_clsact(&target.plan) && !target.has_clsact,
+        since: sys::boottime_ns(),
+        why: String::new(),
+    }
+}

@@ -1,0 +1,202 @@
+//! What an instance is and does right now.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use conntrack_core::Family;
+use conntrack_core::Hooks;
+use conntrack_core::Status;
+use conntrack_core::Timestamp;
+use conntrack_core::status::InterfaceStatus;
+use conntrack_core::status::KernelStatus;
+use conntrack_core::status::Namespace;
+use conntrack_core::status::ObjectStatus;
+use conntrack_core::status::TableStatus;
+use libbpf_rs::MapCore;
+use libbpf_rs::MapHandle;
+use nix::time::ClockId;
+use nix::time::clock_gettime;
+
+use super::Instance;
+use crate::attach;
+use crate::defines::SLOTS;
+use crate::error::Context;
+use crate::error::Result;
+use crate::probe::KernelSupport;
+use crate::records::AttachRecord;
+use crate::sys;
+use crate::teardown;
+
+impl Instance {
+    /// What it is and does right now. Hooks are looked up in the kernel, not
+    /// remembered. Brings the stacked devices up to date on the way.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn status(&self) -> Result<Status> {
+        if let Err(error) = self.refresh_uppers() {
+            tracing::warn!("look at stacked devices: {error:#}");
+        }
+        let meta = &self.datapath.meta;
+        let clocks = Clocks::now();
+        let kernel = KernelSupport::probe();
+        let facts = kernel.deciding();
+        Ok(Status {
+            instance: self.name.clone(),
+            version: meta.version.clone(),
+            abi_version: meta.abi,
+            since: clocks.civil(meta.created),
+            uptime_ns: clocks.boottime.saturating_sub(meta.created),
+            namespace: Namespace {
+                name: Some(meta.netns.clone()).filter(|name| !name.is_empty()),
+                inode: meta.netns_ino,
+                device: meta.netns_dev,
+            },
+            interfaces: self.interfaces(&kernel, &clocks)?,
+            programs: self.programs(),
+            maps: self.maps()?,
+            kernel: KernelStatus {
+                release: kernel.release.clone(),
+                facts: facts.map(|(name, fact)| (name.to_owned(), fact)).into(),
+            },
+            tables: self.tables()?,
+        })
+    }
+
+    fn interfaces(&self, kernel: &KernelSupport, clocks: &Clocks) -> Result<Vec<InterfaceStatus>> {
+        let mut live = BTreeMap::new();
+        let mut names = BTreeMap::new();
+        if let Some(netns) = &self.netns {
+            live = teardown::live_hooks(netns, kernel, &self.program_ids())?;
+            let devices = attach::devices(netns)?.into_iter();
+            names = devices
+                .map(|device| (device.ifindex, device.name))
+                .collect();
+        }
+        let entries = self.ifaces.entries();
+        let is_upper = |ifindex: u32| {
+            let mut entries = entries.iter();
+            entries.any(|entry| entry.ifindex == ifindex && entry.is_upper())
+        };
+        let interfaces = self.records()?.into_iter().map(|record| {
+            let hooks = live.get(&record.ifindex).copied().unwrap_or_default();
+            InterfaceStatus {
+                why: why(&record, hooks, is_upper(record.ifindex)),
+                name: names.remove(&record.ifindex).unwrap_or(record.name),
+                ifindex: record.ifindex,
+                mode: hooks.mode(),
+                hooks,
+                since: clocks.civil(record.since),
+            }
+        });
+        Ok(interfaces.collect())
+    }
+
+    fn programs(&self) -> Vec<ObjectStatus> {
+        let programs = self.datapath.programs.named();
+        let programs = programs.map(|(name, program)| ObjectStatus {
+            name: name.to_owned(),
+            id: program.id(),
+        });
+        programs.into()
+    }
+
+    fn maps(&self) -> Result<Vec<ObjectStatus>> {
+        let maps = self.datapath.maps.named().into_iter();
+        let maps = maps.map(|(name, map)| {
+            Ok(ObjectStatus {
+                name: format!("ct_{name}"),
+                id: map.info().context("look at a map")?.info.id,
+            })
+        });
+        maps.collect()
+    }
+
+    fn tables(&self) -> Result<Vec<TableStatus>> {
+        let (maps, meta) = (&self.datapath.maps, &self.datapath.meta);
+        let tables = [
+            (Family::Ipv4, &maps.table4, meta.max_flows4),
+            (Family::Ipv6, &maps.table6, meta.max_flows6),
+        ];
+        let tables = tables.into_iter().map(|(family, map, max_flows)| {
+            let slots = u64::from(map.max_entries()) * u64::from(SLOTS);
+            Ok(TableStatus::new(family, max_flows, slots, memory(map)?))
+        });
+        tables.collect()
+    }
+}
+
+/// The kernel's own figure, or what the values take where it says nothing.
+fn memory(map: &MapHandle) -> Result<u64> {
+    let info = map.query_fdinfo().context("look at a map's memory")?;
+    let values = u64::from(map.value_size()) * u64::from(map.max_entries());
+    Ok(info.memlock.unwrap_or(values))
+}
+
+/// What was said at attaching, and what has changed since.
+fn why(record: &AttachRecord, now: Hooks, is_upper: bool) -> Option<String> {
+    let mut why = Vec::new();
+    if !record.why.is_empty() {
+        why.push(record.why.clone());
+    }
+    if now != record.hooks {
+        let then = record.hooks;
+        why.push(format!("it was attached as {then} and is {now} now"));
+    }
+    if is_upper {
+        why.push(
+            "it is stacked on another attached interface: packets are counted on both".to_owned(),
+        );
+    }
+    Some(why.join("; ")).filter(|why| !why.is_empty())
+}
+
+/// Both clocks at one moment.
+struct Clocks {
+    boottime: u64,
+    realtime: Timestamp,
+}
+
+impl Clocks {
+    fn now() -> Self {
+        let realtime = clock_gettime(ClockId::CLOCK_REALTIME).map(Duration::from);
+        let nanos = realtime.unwrap_or_default().as_nanos();
+        Self {
+            boottime: sys::boottime_ns(),
+            realtime: Timestamp(i64::try_from(nanos).unwrap_or(i64::MAX)),
+        }
+    }
+
+    fn civil(&self, boottime: u64) -> Timestamp {
+        let ago = self.boottime.saturating_sub(boottime);
+        let ago = i64::try_from(ago).unwrap_or(i64::MAX);
+        Timestamp(self.realtime.0.saturating_sub(ago))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use conntrack_core::Hook;
+
+    use super::*;
+
+    #[test]
+    fn changes_since_attaching_are_told() {
+        let hooks = Hooks {
+            ingress: Some(Hook::XdpNative),
+            egress: Some(Hook::Tcx),
+        };
+        let record = AttachRecord {
+            ifindex: 2,
+            name: "eth0".to_owned(),
+            hooks,
+            made_clsact: false,
+            since: 0,
+            why: String::new(),
+        };
+        assert_eq!(why(&record, hooks, false), None);
+        let gone = why(&record, Hooks::default(), false).unwrap();
+        assert!(gone.contains("xdp-native+tcx and is -+-"), "{gone}");
+        assert!(why(&record, hooks, true).unwrap().contains("stacked"));
+    }
+}

@@ -1,0 +1,190 @@
+//! One process at a time changes an instance: an advisory lock on a file, which
+//! the kernel gives up when its holder dies.
+
+use std::fs;
+use std::fs::File;
+use std::io::Read;
+use std::io::Seek;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::fcntl::Flock;
+use nix::fcntl::FlockArg;
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+
+/// How long to wait for another process that is not going to keep the lock:
+/// loading the programs takes seconds on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The same where the lock is kept for good, as far as can be told: its file may
+/// have been a dead process's, and somebody just looked at it.
+const SHORT_PATIENCE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What a process says that keeps the lock for all its life.
+pub(crate) const FOREGROUND: &str = "foreground";
+
+/// A held lock; dropping it gives it up and removes its file.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: Flock<File>,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the lock of an instance, waiting for others to finish.
+    ///
+    /// # Errors
+    /// `InUse`, naming the process, if one keeps the instance in the foreground
+    /// or does not come to an end; `NotPermitted`.
+    pub(crate) fn take(dir: &Path, instance: &str, purpose: &str) -> Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+        let path = file_of(dir, instance);
+        let begin = Instant::now();
+        loop {
+            if let Some(lock) = Self::attempt(&path, purpose)? {
+                return Ok(lock);
+            }
+            let holder = read_holder(&path);
+            let stays = holder
+                .as_deref()
+                .is_some_and(|text| text.ends_with(FOREGROUND));
+            let patience = if stays { SHORT_PATIENCE } else { PATIENCE };
+            if begin.elapsed() >= patience {
+                let holder = holder.unwrap_or_else(|| "another process".to_owned());
+                let message = format!("instance {instance} is held by {holder}");
+                return Err(Error::new(ErrorKind::InUse, message));
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// One try; `None` if somebody else holds it.
+    fn attempt(path: &Path, purpose: &str) -> Result<Option<Self>> {
+        let context = || format!("open {}", path.display());
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .with_context(context)?;
+        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+            Err((_, errno)) => return Err(Error::from(errno).context(context())),
+        };
+        // The last holder may have removed the file that we have opened.
+        if !is_same(&file, path) {
+            return Ok(None);
+        }
+        let note = format!("process {}, {purpose}", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(note.as_bytes()))
+            .with_context(|| format!("write {}", path.display()))?;
+        let path = path.to_owned();
+        Ok(Some(Self { file, path }))
+    }
+
+    /// Takes the lock if nobody holds it.
+    pub(crate) fn take_if_free(dir: &Path, instance: &str, purpose: &str) -> Option<Self> {
+        let path = file_of(dir, instance);
+        Self::attempt(&path, purpose).ok().flatten()
+    }
+
+    /// Who holds the lock of an instance, if anybody does.
+    pub(crate) fn holder(dir: &Path, instance: &str) -> Option<String> {
+        let path = file_of(dir, instance);
+        let file = File::open(&path).ok()?;
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(_) => None,
+            Err(_) => Some(read_holder(&path).unwrap_or_else(|| "another process".to_owned())),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is held, so that nobody's later file is removed.
+        if is_same(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn file_of(dir: &Path, instance: &str) -> PathBuf {
+    dir.join(format!("{instance}.lock"))
+}
+
+fn is_same(file: &File, path: &Path) -> bool {
+    let key = |found: fs::Metadata| (found.dev(), found.ino());
+    let here = file.metadata().map(key).ok();
+    here.is_some() && here == fs::metadata(path).map(key).ok()
+}
+
+fn read_holder(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    File::open(path).ok()?.read_to_string(&mut text).ok()?;
+    Some(text).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory of this test alone.
+    fn dir(name: &str) -> PathBuf {
+        let name = format!("conntrack-lock-{name}-{}", std::process::id());
+        std::env::temp_dir().join(name)
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let dir = dir("one");
+        let first = Lock::take(&dir, "a", FOREGROUND).unwrap();
+        let error = Lock::take(&dir, "a", "attaching").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InUse);
+        let holder = Lock::holder(&dir, "a").unwrap();
+        assert!(holder.contains(&std::process::id().to_string()));
+        assert!(error.to_string().contains(&holder), "{error}");
+        assert!(
+            Lock::take(&dir, "b", "attaching").is_ok(),
+            "another instance"
+        );
+        drop(first);
+        assert_eq!(Lock::holder(&dir, "a"), None);
+        drop(Lock::take(&dir, "a", "attaching").unwrap());
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "no file is left");
+        fs::remove_dir(&dir).unwrap();
+    }
+
+    #[test]
+    fn many_take_turns() {
+        let dir = dir("many");
+        let shared = std::sync::atomic::AtomicU32::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..25 {
+                        let lock = Lock::take(&dir, "a", "testing").unwrap();
+                        let inside = shared.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        assert_eq!(inside, 0, "two are inside at once");
+                        shared.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        drop(lock);
+                    }
+                });
+            }
+        });
+        fs::remove_dir(&dir).unwrap();
+    }
+}

@@ -1,0 +1,237 @@
+//! Where an instance is pinned, what condition the pins are in, and who works
+//! on them. A pin is a file in bpffs:
+//! `conntrack/v<ABI>/<instance>/{map_*,prog_*,link_<ifindex>_<side>}`.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::attach::LINK_SIDES;
+use crate::bpffs::Bpffs;
+use crate::datapath::Datapath;
+use crate::defines::ABI;
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::lock::Lock;
+use crate::sys;
+
+/// The directory of an instance's pins; it may or may not be there.
+#[derive(Clone, Debug)]
+pub(crate) struct PinDir {
+    bpffs: Bpffs,
+    instance: String,
+}
+
+/// What is in the directory.
+#[derive(Debug)]
+pub(crate) enum Condition {
+    /// No such directory.
+    Absent,
+    /// Pins, but not the record that ends the set-up.
+    HalfMade,
+    /// All of it. The data path is boxed, being large.
+    Ready(Box<Datapath>),
+}
+
+impl PinDir {
+    /// Where the instance is, or would be, pinned; `None` without bpffs.
+    pub(crate) fn find(instance: &str) -> Option<Self> {
+        Some(Self::within(Bpffs::find()?, instance))
+    }
+
+    /// The same, with bpffs mounted if it was not.
+    pub(crate) fn find_or_mount(instance: &str) -> Result<Self> {
+        Ok(Self::within(Bpffs::find_or_mount()?, instance))
+    }
+
+    fn within(bpffs: Bpffs, instance: &str) -> Self {
+        Self {
+            bpffs,
+            instance: instance.to_owned(),
+        }
+    }
+
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    fn parent(&self) -> PathBuf {
+        self.bpffs.dir().join(format!("conntrack/v{ABI}"))
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.parent().join(&self.instance)
+    }
+
+    /// Whether the directory is there.
+    pub(crate) fn exists(&self) -> bool {
+        self.path().is_dir()
+    }
+
+    /// Locks the instance for whoever changes it.
+    pub(crate) fn lock(&self, purpose: &str) -> Result<Lock> {
+        Lock::take(&self.bpffs.locks(), &self.instance, purpose)
+    }
+
+    /// Locks the instance if nobody else works on it.
+    pub(crate) fn lock_if_free(&self, purpose: &str) -> Option<Lock> {
+        Lock::take_if_free(&self.bpffs.locks(), &self.instance, purpose)
+    }
+
+    /// Who works on the instance, or keeps it in the foreground.
+    pub(crate) fn locked_by(&self) -> Option<String> {
+        Lock::holder(&self.bpffs.locks(), &self.instance)
+    }
+
+    /// Looks at the pins.
+    ///
+    /// # Errors
+    /// `AbiMismatch` if there is an instance of this name, but not of ours.
+    pub(crate) fn inspect(&self) -> Result<Condition> {
+        let path = self.path();
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return match self.other_version() {
+                    Some(other) => Err(self.of_another_version(&other)),
+                    None => Ok(Condition::Absent),
+                };
+            }
+            found => found.with_context(|| format!("look at {}", path.display()))?,
+        };
+        match Datapath::open(&path) {
+            Ok(datapath) if datapath.meta.ready => Ok(Condition::Ready(Box::new(datapath))),
+            Ok(_) => Ok(Condition::HalfMade),
+            // Pins come one by one.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Condition::HalfMade),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An instance of this name that another version pinned.
+    fn other_version(&self) -> Option<PathBuf> {
+        let versions = fs::read_dir(self.bpffs.dir().join("conntrack")).ok()?;
+        let paths = versions.filter_map(|entry| Some(entry.ok()?.path().join(&self.instance)));
+        paths.filter(|path| path.is_dir()).min()
+    }
+
+    fn of_another_version(&self, path: &Path) -> Error {
+        let (instance, path) = (&self.instance, path.display());
+        let message = format!(
+            "instance {instance} was set up by a version with another layout of its maps \
+             ({path}; this one is v{ABI}): detach it with that version"
+        );
+        Error::new(ErrorKind::AbiMismatch, message)
+    }
+
+    /// Creates the directory and pins maps and programs.
+    pub(crate) fn pin_datapath(&self, datapath: &Datapath) -> Result<()> {
+        let path = self.path();
+        fs::create_dir_all(self.parent())
+            .and_then(|()| fs::create_dir(&path))
+            .with_context(|| format!("create {}", path.display()))?;
+        for (name, map) in datapath.maps.named() {
+            pin(map.as_fd(), &path.join(format!("map_{name}")))?;
+        }
+        for (name, program) in datapath.programs.named() {
+            pin(program.as_fd(), &path.join(format!("prog_{name}")))?;
+        }
+        Ok(())
+    }
+
+    fn link_path(&self, ifindex: u32, side: &str) -> PathBuf {
+        self.path().join(format!("link_{ifindex}_{side}"))
+    }
+
+    /// Pins a link of an interface.
+    pub(crate) fn pin_link(&self, ifindex: u32, side: &str, link: impl AsFd) -> Result<()> {
+        pin(link.as_fd(), &self.link_path(ifindex, side))
+    }
+
+    /// Removes the links of an interface, which detaches; how many there were.
+    pub(crate) fn unpin_links(&self, ifindex: u32) -> Result<usize> {
+        let mut removed = 0;
+        for side in LINK_SIDES {
+            removed += usize::from(unpin(&self.link_path(ifindex, side))?);
+        }
+        Ok(removed)
+    }
+
+    /// Whether any link is pinned.
+    pub(crate) fn has_links(&self) -> bool {
+        let names = self.names("link_");
+        names.is_ok_and(|names| !names.is_empty())
+    }
+
+    fn names(&self, prefix: &str) -> Result<Vec<PathBuf>> {
+        let path = self.path();
+        let context = || format!("list {}", path.display());
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&path).with_context(context)? {
+            let entry = entry.with_context(context)?;
+            if entry.file_name().as_bytes().starts_with(prefix.as_bytes()) {
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Programs that are pinned, whatever condition the rest is in.
+    pub(crate) fn program_ids(&self) -> Vec<u32> {
+        let pins = self.names("prog_").unwrap_or_default();
+        let programs = pins
+            .iter()
+            .filter_map(|path| libbpf_rs::ProgramHandle::from_pinned_path(path).ok());
+        programs.map(|program| program.id()).collect()
+    }
+
+    /// Removes every link, which detaches.
+    pub(crate) fn remove_links(&self) -> Result<()> {
+        for path in self.names("link_")? {
+            unpin(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is left, and the directory. The record goes last: until
+    /// then it can be told what this was.
+    pub(crate) fn remove(&self) -> Result<()> {
+        self.remove_links()?;
+        let meta = self.path().join("map_meta");
+        for path in self.names("prog_")?.iter().chain(&self.names("map_")?) {
+            if *path != meta {
+                unpin(path)?;
+            }
+        }
+        unpin(&meta)?;
+        let path = self.path();
+        fs::remove_dir(&path).with_context(|| format!("remove {}", path.display()))?;
+        // The directories above are shared; they go with the last instance.
+        let _ = fs::remove_dir(self.parent());
+        let _ = fs::remove_dir(self.bpffs.dir().join("conntrack"));
+        Ok(())
+    }
+}
+
+fn pin(object: impl AsFd, path: &Path) -> Result<()> {
+    let name = CString::new(path.as_os_str().as_bytes());
+    let name =
+        name.map_err(|_| Error::new(ErrorKind::Invalid, "the path of a pin has a NUL in it"))?;
+    sys::pin(object.as_fd(), &name).with_context(|| format!("pin {}", path.display()))
+}
+
+/// True if there was something to remove.
+fn unpin(path: &Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::from(error).context(format!("remove {}", path.display()))),
+    }
+}

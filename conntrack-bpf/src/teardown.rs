@@ -1,0 +1,182 @@
+//! Taking instances apart, whatever condition they are in: by their owner, by
+//! name, or because who set them up died on the way.
+
+use std::collections::BTreeMap;
+
+use conntrack_core::Hook;
+use conntrack_core::Hooks;
+use libbpf_rs::MapHandle;
+
+use crate::attach;
+use crate::datapath::Datapath;
+use crate::devices;
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::lock::Lock;
+use crate::netns::Netns;
+use crate::netns::NetnsId;
+use crate::pins::Condition;
+use crate::pins::PinDir;
+use crate::probe::KernelSupport;
+use crate::records::AttachRecord;
+use crate::records::Meta;
+use crate::shape;
+use crate::support::DeviceSupport;
+
+/// Reserves the name of an instance: takes its lock, and clears away what a
+/// process left that died.
+///
+/// # Errors
+/// `InUse` if the instance is alive, `AbiMismatch` if it is none of ours.
+pub(crate) fn claim(dir: &PinDir, purpose: &str) -> Result<Lock> {
+    let lock = dir.lock(purpose)?;
+    match dir.inspect()? {
+        Condition::Absent => return Ok(lock),
+        Condition::HalfMade => {}
+        Condition::Ready(datapath) if is_dead(dir, &datapath) => {}
+        Condition::Ready(datapath) => return Err(alive(dir, &datapath)),
+    }
+    let instance = dir.instance();
+    tracing::info!("instance {instance} was left by a process that died; it starts anew");
+    take_down(dir)?;
+    Ok(lock)
+}
+
+fn alive(dir: &PinDir, datapath: &Datapath) -> Error {
+    let records = AttachRecord::read_all(&datapath.maps.attach).unwrap_or_default();
+    let names: Vec<_> = records.into_iter().map(|record| record.name).collect();
+    let (instance, names) = (dir.instance(), names.join(", "));
+    let message = format!("instance {instance} is running already, attached to {names}");
+    Error::new(ErrorKind::InUse, message)
+}
+
+/// With its lock free: does nothing keep its programs attached any more?
+fn is_dead(dir: &PinDir, datapath: &Datapath) -> bool {
+    if dir.has_links() {
+        return false;
+    }
+    let Some(netns) = home(&datapath.meta) else {
+        return true; // its interfaces are gone
+    };
+    let programs = datapath.programs.named().map(|(_, program)| program.id());
+    let live = live_hooks(&netns, &KernelSupport::probe(), &programs);
+    live.is_ok_and(|live| live.is_empty())
+}
+
+/// The namespace of an instance, if it still exists.
+pub(crate) fn home(meta: &Meta) -> Option<Netns> {
+    let id = NetnsId {
+        inode: meta.netns_ino,
+        device: meta.netns_dev,
+    };
+    let named = meta.netns.parse().ok();
+    let named = named.and_then(|named| Netns::open(&named).ok());
+    named
+        .filter(|netns| netns.id() == id)
+        .or_else(|| Netns::find(id))
+}
+
+/// The interfaces of a namespace on which these programs really sit, and where.
+pub(crate) fn live_hooks(
+    netns: &Netns,
+    kernel: &KernelSupport,
+    programs: &[u32],
+) -> Result<BTreeMap<u32, Hooks>> {
+    netns.run(|| {
+        let devices = devices::list().context("list the network devices")?;
+        let mut live = BTreeMap::new();
+        for device in devices {
+            let ifindex = device.ifindex;
+            let present = DeviceSupport::probe(device, kernel).present;
+            let mut hooks = Hooks::default();
+            for present in present {
+                if present.id.is_some_and(|id| programs.contains(&id)) {
+                    let side = match present.egress {
+                        false => &mut hooks.ingress,
+                        true => &mut hooks.egress,
+                    };
+                    *side = Some(present.hook);
+                }
+            }
+            if hooks != Hooks::default() {
+                live.insert(ifindex, hooks);
+            }
+        }
+        Ok(live)
+    })?
+}
+
+/// Detaches and unpins an instance. Who calls it holds its lock.
+///
+/// # Errors
+/// What the kernel refuses; what is not removed then can be removed by calling
+/// it again.
+pub(crate) fn take_down(dir: &PinDir) -> Result<()> {
+    dir.remove_links()?;
+    remove_filters(dir)?;
+    dir.remove()
+}
+
+/// Filters outlive links and pins. Records, pins and the namespace may be there
+/// or not.
+fn remove_filters(dir: &PinDir) -> Result<()> {
+    let open = |name: &str| MapHandle::from_pinned_path(dir.path().join(name)).ok();
+    let records = open("map_attach").filter(shape::is_attach);
+    let records = records.map(|map| AttachRecord::read_all(&map));
+    let mut records = records.transpose()?.unwrap_or_default();
+    records.retain(has_filters);
+    let meta = open("map_meta").and_then(|map| shape::check_meta(&dir.path(), &map).ok());
+    let Some(netns) = meta.filter(|_| !records.is_empty()).as_ref().and_then(home) else {
+        return Ok(());
+    };
+    let programs = dir.program_ids();
+    netns.run(|| {
+        let mut each = records.iter();
+        each.try_for_each(|record| {
+            attach::remove_filters(record.ifindex, &programs, record.made_clsact)
+        })
+    })?
+}
+
+/// Whether the interface has, or may have, filters of ours.
+pub(crate) fn has_filters(record: &AttachRecord) -> bool {
+    let hooks = [record.hooks.ingress, record.hooks.egress];
+    record.made_clsact || hooks.contains(&Some(Hook::Clsact))
+}
+
+/// Detaches and unpins the instance of this name, in whatever condition it is.
+///
+/// # Errors
+/// `NotFound` if there is none, `InUse` if a process keeps it in the foreground,
+/// `AbiMismatch` if another version made it, `NotPermitted`.
+pub fn detach(instance: &str) -> Result<()> {
+    let absent = || not_attached(instance);
+    let dir = PinDir::find(instance).ok_or_else(absent)?;
+    // Looked at before, so that a wrong name leaves no lock, and after, because
+    // others may have been faster.
+    if !is_there(&dir)? {
+        return Err(absent());
+    }
+    let _lock = dir.lock("detaching")?;
+    if !is_there(&dir)? {
+        return Err(absent());
+    }
+    take_down(&dir).with_context(|| format!("detach instance {instance}"))
+}
+
+/// Whether there is something in the directory, be it broken or foreign.
+fn is_there(dir: &PinDir) -> Result<bool> {
+    match dir.inspect() {
+        Ok(Condition::Absent) => Ok(false),
+        Ok(_) => Ok(true),
+        Err(_) if dir.exists() => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn not_attached(instance: &str) -> Error {
+    let message = format!("instance {instance} is not attached");
+    Error::new(ErrorKind::NotFound, message)
+}

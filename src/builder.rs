@@ -1,0 +1,113 @@
+//! What a tracker is to be, before it is one.
+
+use conntrack_bpf::instance::Instance;
+use conntrack_bpf::instance::Request;
+use conntrack_core::Config;
+use conntrack_core::Mode;
+
+use crate::Keep;
+use crate::NetnsRef;
+use crate::Result;
+use crate::Tracker;
+
+/// Describes a tracker; [`attach`](TrackerBuilder::attach) makes it.
+///
+/// ```no_run
+/// use conntrack::{Keep, Mode, Tracker};
+///
+/// # fn main() -> Result<(), conntrack::Error> {
+/// let tracker = Tracker::builder()
+///     .interfaces(["eth0", "eth1"])
+///     .mode(Mode::Native)
+///     .max_flows(1_000_000)
+///     .instance("edge")
+///     .keep(Keep::Pinned)
+///     .attach()?;
+/// # Ok(()) }
+/// ```
+#[must_use = "a builder does nothing until `attach`"]
+#[derive(Clone, Debug, Default)]
+pub struct TrackerBuilder {
+    config: Config,
+    netns: NetnsRef,
+    keep: Keep,
+}
+
+impl TrackerBuilder {
+    /// Takes everything from a configuration: interfaces, mode, instance, sizes
+    /// and settings. What was set before is forgotten, what is set afterwards
+    /// changes it.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Adds an interface.
+    pub fn interface(self, name: impl Into<String>) -> Self {
+        self.interfaces([name])
+    }
+
+    /// Adds interfaces. There are none by default.
+    pub fn interfaces(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let names = names.into_iter().map(Into::into);
+        self.config.attach.interfaces.extend(names);
+        self
+    }
+
+    /// The hook to use on all interfaces; [`Mode::Auto`] by default.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.config.attach.mode = mode;
+        self
+    }
+
+    /// IPv4 flows to have room for; 262,144 by default. The memory is taken at
+    /// once: some 171 bytes a flow.
+    pub fn max_flows(mut self, flows: u32) -> Self {
+        self.config.table.max_flows = flows;
+        self
+    }
+
+    /// IPv6 flows to have room for; half of `max_flows` by default. Some 251
+    /// bytes a flow.
+    pub fn max_flows_v6(mut self, flows: u32) -> Self {
+        self.config.table.max_flows_v6 = Some(flows);
+        self
+    }
+
+    /// The name that other processes open it by; `default` by default. It has
+    /// no meaning for a tracker that is neither visible nor pinned.
+    pub fn instance(mut self, name: impl Into<String>) -> Self {
+        self.config.instance = name.into();
+        self
+    }
+
+    /// The network namespace that the interfaces are in; the calling thread's
+    /// by default.
+    pub fn netns(mut self, netns: NetnsRef) -> Self {
+        self.netns = netns;
+        self
+    }
+
+    /// How long it lives and who sees it; [`Keep::Process`] by default.
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Loads the programs and attaches them to all interfaces, or to none.
+    ///
+    /// # Errors
+    /// `NotFound` for an interface or namespace that is not there; `InUse` if
+    /// an instance of that name is running, or a demanded hook is another
+    /// program's; `NotPermitted` without root or the capabilities;
+    /// `Unsupported` if kernel, driver or device cannot do it; `Invalid` for a
+    /// configuration that makes no sense, or interfaces stacked on each other.
+    pub fn attach(self) -> Result<Tracker> {
+        let request = Request {
+            config: self.config,
+            netns: self.netns,
+            keep: self.keep,
+        };
+        Instance::attach(&request).map(Tracker::from_instance)
+    }
+}

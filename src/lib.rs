@@ -1,0 +1,87 @@
+//! Connection tracking in eBPF: nf_conntrack's states, flags and timeouts at XDP
+//! speed.
+//!
+//! ```no_run
+//! use conntrack::Tracker;
+//!
+//! fn main() -> Result<(), conntrack::Error> {
+//!     let tracker = Tracker::attach("eth0")?; // detaches when dropped
+//!     println!("{:?}", tracker.status()?.interfaces);
+//!     tracker.persist() // or runs on without us
+//! }
+//! ```
+//!
+//! [`Tracker`] attaches the packet path to interfaces, or opens one that runs
+//! already. [`doctor()`] says beforehand what would happen and why. Attaching
+//! takes root, or `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN`, and
+//! `CAP_SYS_ADMIN` for other namespaces.
+//!
+//! The types that describe flows, settings and statistics are those of the crate
+//! `conntrack-core`, which needs no kernel; all that is needed with a tracker is
+//! found here as well.
+
+#![forbid(unsafe_code)]
+
+mod builder;
+mod doctor;
+mod tracker;
+
+pub use builder::TrackerBuilder;
+pub use conntrack_bpf::Error;
+pub use conntrack_bpf::ErrorKind;
+pub use conntrack_bpf::NetnsRef;
+pub use conntrack_bpf::Result;
+pub use conntrack_bpf::detach;
+pub use conntrack_bpf::instance::AttachReport;
+pub use conntrack_bpf::instance::Keep;
+pub use conntrack_core::AttachConfig;
+pub use conntrack_core::Config;
+pub use conntrack_core::ConfigError;
+pub use conntrack_core::Counters;
+pub use conntrack_core::Direction;
+pub use conntrack_core::Endpoint;
+pub use conntrack_core::Family;
+pub use conntrack_core::Flow;
+pub use conntrack_core::FlowFilter;
+pub use conntrack_core::FlowKey;
+pub use conntrack_core::FlowState;
+pub use conntrack_core::Hook;
+pub use conntrack_core::Hooks;
+pub use conntrack_core::L4;
+pub use conntrack_core::LegacyIp;
+pub use conntrack_core::MacAddr;
+pub use conntrack_core::Mode;
+pub use conntrack_core::MonoTime;
+pub use conntrack_core::ParseError;
+pub use conntrack_core::PortRange;
+pub use conntrack_core::Protocol;
+pub use conntrack_core::SctpState;
+pub use conntrack_core::Segment;
+pub use conntrack_core::Side;
+pub use conntrack_core::StateName;
+pub use conntrack_core::Stats;
+pub use conntrack_core::Status;
+pub use conntrack_core::SysctlError;
+pub use conntrack_core::Sysctls;
+pub use conntrack_core::TableConfig;
+pub use conntrack_core::TcpLast;
+pub use conntrack_core::TcpState;
+pub use conntrack_core::Timeout;
+pub use conntrack_core::Timestamp;
+pub use conntrack_core::Tuple;
+pub use conntrack_core::format;
+pub use conntrack_core::icmp;
+pub use conntrack_core::sctp;
+pub use conntrack_core::stats;
+pub use conntrack_core::status;
+pub use conntrack_core::tcp;
+pub use doctor::Doctor;
+pub use doctor::Fact;
+pub use doctor::InterfaceReport;
+pub use doctor::KernelReport;
+pub use doctor::PlanReport;
+pub use doctor::PresentReport;
+pub use doctor::Verdict;
+pub use doctor::doctor;
+pub use doctor::doctor_in;
+pub use tracker::Tracker;

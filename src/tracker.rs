@@ -1,0 +1,176 @@
+//! A running tracker: where it sits, how it lives, what it says of itself.
+
+use conntrack_bpf::instance::Instance;
+use conntrack_core::Mode;
+use conntrack_core::Status;
+use conntrack_core::Sysctls;
+
+use crate::AttachReport;
+use crate::NetnsRef;
+use crate::Result;
+use crate::TrackerBuilder;
+
+/// A connection tracker in the kernel.
+///
+/// It sees the packets of its interfaces until it is detached. One that this
+/// process attached detaches when dropped, unless [`Tracker::persist`] was
+/// called or the builder said [`Keep::Pinned`](crate::Keep::Pinned); one that
+/// was opened never does.
+///
+/// ```no_run
+/// use conntrack::Tracker;
+///
+/// # fn main() -> Result<(), conntrack::Error> {
+/// let tracker = Tracker::attach("eth0")?;
+/// for interface in tracker.status()?.interfaces {
+///     println!("{} sees packets by {}", interface.name, interface.hooks);
+/// }
+/// # Ok(()) }
+/// ```
+#[must_use = "dropping a tracker that is not pinned detaches it"]
+#[derive(Debug)]
+pub struct Tracker {
+    instance: Instance,
+}
+
+impl Tracker {
+    /// Attaches to one interface with all defaults.
+    ///
+    /// # Errors
+    /// As [`TrackerBuilder::attach`].
+    pub fn attach(interface: &str) -> Result<Self> {
+        Self::builder().interface(interface).attach()
+    }
+
+    /// Describes a tracker. The kernel is not touched before
+    /// [`TrackerBuilder::attach`].
+    pub fn builder() -> TrackerBuilder {
+        TrackerBuilder::default()
+    }
+
+    /// Opens the instance of this name, which another process or an earlier one
+    /// attached. It loads no program.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, or only what is left of one whose process
+    /// died while it set it up (see [`detach`](crate::detach)); `AbiMismatch`
+    /// if another version made it; `NotPermitted`; `Invalid` for a name that
+    /// cannot be one.
+    pub fn open(instance: &str) -> Result<Self> {
+        let instance = Instance::open(instance, None)?;
+        Ok(Self { instance })
+    }
+
+    /// The same, for an instance that must belong to a network namespace. The
+    /// current namespace is no demand on reading, only on adding interfaces.
+    ///
+    /// # Errors
+    /// As [`Tracker::open`]; `Invalid` if it belongs to another namespace,
+    /// `NotFound` if there is no such namespace.
+    pub fn open_in(instance: &str, netns: &NetnsRef) -> Result<Self> {
+        let instance = Instance::open(instance, Some(netns))?;
+        Ok(Self { instance })
+    }
+
+    pub(crate) fn from_instance(instance: Instance) -> Self {
+        Self { instance }
+    }
+
+    #[expect(dead_code, reason = "reading flows and counters, in the next commits")]
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// The name it is, or would be, pinned under.
+    pub fn name(&self) -> &str {
+        self.instance.name()
+    }
+
+    /// Attaches to one more interface of the same network namespace.
+    ///
+    /// # Errors
+    /// `InUse` if it is attached to it already, or the hook that `mode` demands
+    /// is another program's; else as [`TrackerBuilder::attach`].
+    pub fn add_interface(&self, name: &str, mode: Mode) -> Result<AttachReport> {
+        let mut reports = self.add_interfaces([name], mode)?;
+        // One interface, one report.
+        Ok(reports.swap_remove(0))
+    }
+
+    /// Attaches to more interfaces of the same network namespace: to all of
+    /// them, or to none.
+    ///
+    /// # Errors
+    /// As [`Tracker::add_interface`].
+    pub fn add_interfaces(
+        &self,
+        names: impl IntoIterator<Item = impl Into<String>>,
+        mode: Mode,
+    ) -> Result<Vec<AttachReport>> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        self.instance.add(&names, mode)
+    }
+
+    /// Detaches from one interface. Its flows stay, and end by their timeouts.
+    ///
+    /// # Errors
+    /// `NotFound` if the tracker is not attached to it.
+    pub fn remove_interface(&self, name: &str) -> Result<()> {
+        self.instance.remove(name)
+    }
+
+    /// Leaves it running after this process, pinned under its name, until
+    /// somebody detaches it.
+    ///
+    /// # Errors
+    /// `InUse` if an instance of that name is running; nothing changes then.
+    /// `NotPermitted`, or what the kernel says.
+    pub fn persist(&self) -> Result<()> {
+        self.instance.persist()
+    }
+
+    /// Takes its programs off all interfaces and removes its pins.
+    ///
+    /// # Errors
+    /// `InUse` if another process keeps it in the foreground; what the kernel
+    /// refuses. [`detach`](crate::detach) can be called for what is left.
+    pub fn detach(self) -> Result<()> {
+        self.instance.detach()
+    }
+
+    /// What it is and does right now: hooks and why, objects, sizes, uptime.
+    /// Brings the set of stacked devices up to date on the way, as
+    /// [`Tracker::refresh`] does.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn status(&self) -> Result<Status> {
+        self.instance.status()
+    }
+
+    /// Looks anew which bridges, bonds, VLANs and the like are stacked on the
+    /// attached interfaces, so that packets forwarded through new ones are not
+    /// counted twice. A program that runs for long calls it now and then.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn refresh(&self) -> Result<()> {
+        self.instance.refresh_uppers()
+    }
+
+    /// nf_conntrack's settings in force.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn sysctls(&self) -> Result<Sysctls> {
+        self.instance.sysctls()
+    }
+
+    /// Changes nf_conntrack's settings, from the next packet on.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_sysctls(&self, sysctls: &Sysctls) -> Result<()> {
+        self.instance.set_sysctls(sysctls)
+    }
+}
