@@ -102,6 +102,11 @@ static __always_inline void ct_tcp_note(struct ct_flow *flow, enum ct_dir dir,
 		flow->tcp[0].aux = fx->again;
 	} else {
 		last |= kept;
+		/* An ACK outside the window, accepted out of liberality: the one before it stays. */
+		if (ct_tcp_segment(pkt->tcp_flags) == CT_SEG_ACK) {
+			flow->tcp[1].aux = last;
+			return;
+		}
 		if ((kept & CT_LAST_REC) && ct_rec_dir(flow) == dir)
 			last |= CT_LAST_REC_STALE;
 	}

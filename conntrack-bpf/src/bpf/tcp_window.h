@@ -187,8 +187,7 @@ static __always_inline __u64 ct_tcp_hear(const struct ct_pkt *pkt, __u8 flags, _
 			v->r_end++; /* likely the answer to a keep-alive */
 		}
 	} else if (syn && ct_after(end, v->s_end) &&
-		   ((state == CT_TCP_SYN_SENT && dir == CT_ORIGINAL) ||
-		    (state == CT_TCP_SYN_RECV && dir == CT_REPLY))) {
+		   (state == CT_TCP_SYN_SENT || state == CT_TCP_SYN_RECV)) {
 		/* RFC 793: a new start, beyond the sequence numbers of the old one. */
 		word = ct_tcp_init_sender(pkt, word, dir, v);
 		*accepted = dir == CT_REPLY && !(flags & CT_TCP_ACK);
