@@ -47,6 +47,10 @@ static __always_inline enum ct_rst ct_tcp_judge_rst(const struct ct_flow *flow, 
 	     (!(word & CT_W_ASSURED) && ct_last_is(flow, CT_SEG_ACK))) &&
 	    pkt->ack == ct_rec_end(flow) && !keep)
 		return CT_RST_TAKE;
+	/* It answers the challenge ACK that answered the SYN. */
+	if (state == CT_TCP_SYN_SENT && ct_last_is(flow, CT_SEG_ACK) &&
+	    ct_last_dir(flow) == CT_REPLY && pkt->seq == flow->tcp[CT_REPLY].ack)
+		return CT_RST_TAKE;
 	return keep ? CT_RST_KEEP : CT_RST_CHECK;
 }
 

@@ -41,6 +41,11 @@ struct ct_tcp_view {
 	__u8 s_bits, r_bits;
 	__u8 s_scale, r_scale;
 	__u8 remember; /* this ACK is the segment to recognise from now on */
+	/* What is to be stored; see ct_tcp_store(). */
+	__u8 anew;  /* edges were set, not moved */
+	__u8 back;  /* the sender's end was set, wherever it had been */
+	__u8 heard; /* bits to set at the sender's end */
+	__u8 acked; /* the receiver has nothing unacknowledged */
 };
 
 static __always_inline int ct_before(__u32 a, __u32 b)
@@ -81,36 +86,55 @@ static __always_inline void ct_tcp_load(const struct ct_flow *flow, enum ct_dir 
 	v->r_maxwin = r->maxwin;
 	v->r_bits = r->bits;
 	v->r_scale = r->scale;
-	v->remember = 0;
+	v->remember = v->anew = v->back = v->heard = v->acked = 0;
 }
 
-/* Edges only, and only what changed: the line may be another CPU's at this
- * moment. */
+static __always_inline void ct_tcp_store_all(struct ct_tcp_end *s, struct ct_tcp_end *r,
+					     const struct ct_tcp_view *v)
+{
+	s->end = v->s_end;
+	s->maxend = v->s_maxend;
+	s->maxwin = v->s_maxwin;
+	s->bits = v->s_bits;
+	r->end = v->r_end;
+	r->maxend = v->r_maxend;
+	r->maxwin = v->r_maxwin;
+	r->bits = v->r_bits;
+	r->scale = v->r_scale;
+}
+
+/*
+ * Edges only. Between our load and this store a packet of the other direction,
+ * on another CPU, may have moved what both write: to put back what we loaded
+ * would move it back, and the next segment there would be INVALID. So only what
+ * this segment moved is stored, and edges of a connection that goes on move
+ * forward only.
+ */
 static __always_inline void ct_tcp_store(struct ct_flow *flow, enum ct_dir dir,
 					 const struct ct_tcp_view *v)
 {
 	struct ct_tcp_end *s = &flow->tcp[dir & 1];
 	struct ct_tcp_end *r = &flow->tcp[!dir];
 
-	s->end = v->s_end;
-	s->maxwin = v->s_maxwin;
 	s->maxack = v->s_maxack;
-	if (s->maxend != v->s_maxend)
-		s->maxend = v->s_maxend;
-	if (s->bits != v->s_bits)
-		s->bits = v->s_bits;
 	if (s->scale != v->s_scale)
 		s->scale = v->s_scale;
-	if (r->end != v->r_end)
-		r->end = v->r_end;
-	if (r->maxend != v->r_maxend)
+	if (v->anew) {
+		ct_tcp_store_all(s, r, v);
+		return;
+	}
+	if (v->back || ct_after(v->s_end, s->end))
+		s->end = v->s_end;
+	if (v->s_maxwin > s->maxwin)
+		s->maxwin = v->s_maxwin;
+	if (v->heard & ~s->bits)
+		s->bits |= v->heard;
+	if (ct_after(v->r_maxend, r->maxend))
 		r->maxend = v->r_maxend;
-	if (r->maxwin != v->r_maxwin)
+	if (v->r_maxwin > r->maxwin)
 		r->maxwin = v->r_maxwin;
-	if (r->bits != v->r_bits)
-		r->bits = v->r_bits;
-	if (r->scale != v->r_scale)
-		r->scale = v->r_scale;
+	if (v->acked && (r->bits & CT_END_UNACKED))
+		r->bits &= ~CT_END_UNACKED;
 }
 
 /* tcp_options(): what a SYN says of its sender replaces all that was known of it,
@@ -137,6 +161,7 @@ static __always_inline __u64 ct_tcp_init_sender(const struct ct_pkt *pkt, __u64 
 {
 	__u64 both = 3ULL << CT_W_WSCALE_SHIFT;
 
+	v->anew = 1;
 	v->s_end = v->s_maxend = ct_segment_end(pkt, pkt->tcp_flags);
 	v->s_maxwin = pkt->window ? pkt->window : 1;
 	word = ct_tcp_take_options(pkt, word, dir, v);
@@ -152,6 +177,7 @@ static __always_inline __u64 ct_tcp_init_sender(const struct ct_pkt *pkt, __u64 
 static __always_inline __u64 ct_tcp_first(const struct ct_pkt *pkt, __u64 word,
 					  struct ct_tcp_view *v)
 {
+	v->anew = 1;
 	v->s_end = ct_segment_end(pkt, pkt->tcp_flags);
 	v->s_maxwin = pkt->window ? pkt->window : 1;
 	v->s_maxend = v->s_end;
@@ -177,6 +203,7 @@ static __always_inline __u64 ct_tcp_hear(const struct ct_pkt *pkt, __u8 flags, _
 	} else if (v->s_maxwin == 0) {
 		__u32 win = (__u32)pkt->window << (v->s_scale & 15);
 
+		v->anew = 1;
 		v->s_end = end;
 		v->s_maxwin = win ? win : 1;
 		v->s_maxend = end + v->s_maxwin;
@@ -208,11 +235,13 @@ static __always_inline void ct_tcp_advance(const struct ct_pkt *pkt, __u8 flags,
 	if (ct_after(end, v->s_end)) {
 		v->s_end = end;
 		v->s_bits |= CT_END_UNACKED;
+		v->heard |= CT_END_UNACKED;
 	}
 	if (flags & CT_TCP_ACK) {
 		if (!(v->s_bits & CT_END_MAXACK) || ct_after(ack, v->s_maxack))
 			v->s_maxack = ack;
 		v->s_bits |= CT_END_MAXACK;
+		v->heard |= CT_END_MAXACK;
 	}
 	if (v->r_maxwin && ct_after(end, v->s_maxend))
 		v->r_maxwin += end - v->s_maxend;
@@ -221,8 +250,10 @@ static __always_inline void ct_tcp_advance(const struct ct_pkt *pkt, __u8 flags,
 		if (!win)
 			v->r_maxend++;
 	}
-	if (ack == v->r_end)
+	if (ack == v->r_end) {
 		v->r_bits &= ~CT_END_UNACKED;
+		v->acked = 1;
+	}
 	v->remember = ct_tcp_segment(flags) == CT_SEG_ACK;
 }
 
@@ -260,7 +291,9 @@ static __always_inline enum ct_window ct_tcp_judge(const struct ct_pkt *pkt, __u
 			/* More than was granted, by less than a window: its ACK must not surprise
        * us. */
 			v->s_end = end;
+			v->back = 1;
 			v->s_bits |= CT_END_UNACKED;
+			v->heard |= CT_END_UNACKED;
 			return CT_WINDOW_IGNORE;
 		}
 		return CT_WINDOW_INVALID;

@@ -105,14 +105,16 @@ static __always_inline int ct_tcp_resync(const struct ct_flow *flow, __u64 *word
 	if (segment != CT_SEG_SYNACK || !ct_last_is(flow, CT_SEG_SYN) || ct_last_dir(flow) == dir ||
 	    pkt->ack != end)
 		return 0;
+	v->anew = 1;
 	v->r_end = v->r_maxend = end;
 	v->r_maxwin = flow->tcp[1].shared ? flow->tcp[1].shared : 1;
 	v->r_scale = flow->tcp[0].scale >> 4;
 	v->r_bits = 0;
 	v->s_end = v->s_maxend = v->s_maxwin = v->s_maxack = 0;
 	v->s_bits = v->s_scale = 0;
+	/* A lost history stays lost for the end that now answers. */
 	*word &= ~(CT_W_CHALLENGE | (3ULL << CT_W_FIN_SHIFT) | (3ULL << CT_W_WSCALE_SHIFT) |
-		   (3ULL << CT_W_SACK_SHIFT) | (3ULL << CT_W_LIBERAL_SHIFT));
+		   (3ULL << CT_W_SACK_SHIFT) | ct_end_bit(CT_W_LIBERAL_SHIFT, syn_dir));
 	if (*word & CT_W_SYN_WSCALE)
 		*word |= ct_end_bit(CT_W_WSCALE_SHIFT, syn_dir);
 	if (*word & CT_W_SYN_SACK)
