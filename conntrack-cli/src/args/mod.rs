@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
+use conntrack::NetnsRef;
 use conntrack_core::Mode;
 use conntrack_core::TableConfig;
 
@@ -69,7 +70,7 @@ pub(crate) struct GlobalArgs {
 
     /// Network namespace: a name of `ip netns`, a path, or a process id
     #[arg(long, global = true, value_name = "NAME|PATH|PID")]
-    pub(crate) netns: Option<String>,
+    pub(crate) netns: Option<NetnsRef>,
 
     /// Configuration file (YAML)
     ///

@@ -8,7 +8,10 @@ use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
 use conntrack::ErrorKind;
+use conntrack::Keep;
 use conntrack::Tracker;
+use conntrack_core::Config;
+use conntrack_core::Family;
 use conntrack_core::Mode;
 use conntrack_core::Timestamp;
 
@@ -67,15 +70,12 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
         .map_err(|error| Failure::Usage(error.to_string()))?;
     match (running(&context)?, foreground) {
         (None, None) => {
-            let tracker = build(&context)?;
-            tracker.persist()?;
+            let tracker = build(context.config.clone(), &context, Keep::Pinned)?;
             report(&tracker, &context)?;
         }
         (None, Some((interval, signals))) => {
-            let tracker = build(&context)?;
-            tracker.persist()?;
-            report(&tracker, &context)?;
-            let kept = keep(&tracker, interval, &signals);
+            let tracker = build(context.config.clone(), &context, Keep::Visible)?;
+            let kept = report(&tracker, &context).and_then(|()| keep(&tracker, interval, &signals));
             tracker.detach()?;
             kept?;
         }
@@ -85,8 +85,8 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
         }
         (Some(_), Some(_)) => {
             return Err(Failure::Runtime(format!(
-                "instance {} is running already; --foreground makes its own: detach it first, or \
-                 choose another name by --instance",
+                "instance {} is running already, and --foreground makes its own: detach it first, \
+                 or choose another name by --instance",
                 context.instance
             )));
         }
@@ -94,27 +94,30 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tracker that runs under this name already.
+/// The tracker that runs under this name already. One whose hooks are all gone
+/// was left by a process that died; attaching starts it anew.
 fn running(context: &Context) -> Result<Option<Tracker>, Failure> {
-    match Tracker::open_in(&context.instance, &context.netns) {
-        Ok(tracker) => Ok(Some(tracker)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let tracker = match Tracker::open_in(&context.instance, &context.netns) {
+        Ok(tracker) => tracker,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let interfaces = tracker.status()?.interfaces;
+    let dead = !interfaces.is_empty() && interfaces.iter().all(|it| it.mode.is_none());
+    Ok(Some(tracker).filter(|_| !dead))
 }
 
-fn build(context: &Context) -> Result<Tracker, Failure> {
-    Ok(Tracker::builder()
-        .config(context.config.clone())
+fn build(config: Config, context: &Context, keep: Keep) -> Result<Tracker, Failure> {
+    let builder = Tracker::builder()
+        .config(config)
         .instance(&context.instance)
         .netns(context.netns.clone())
-        .attach()?)
+        .keep(keep);
+    Ok(builder.attach()?)
 }
 
 /// Adds all interfaces to a running tracker, or none.
 fn add(tracker: &Tracker, context: &Context, sized: bool) -> Result<(), Failure> {
-    let attach = &context.config.attach;
-    let status = tracker.status()?;
     let instance = &context.instance;
     if sized {
         let text = format!(
@@ -122,23 +125,31 @@ fn add(tracker: &Tracker, context: &Context, sized: bool) -> Result<(), Failure>
         );
         return Err(Failure::Runtime(text));
     }
-    for name in &attach.interfaces {
-        if status.interfaces.iter().any(|it| it.name == *name) {
-            let text = format!("{name} is attached to instance {instance} already");
-            return Err(Failure::Runtime(text));
-        }
-    }
-    for (done, name) in attach.interfaces.iter().enumerate() {
-        if let Err(error) = tracker.add_interface(name, attach.mode) {
-            for name in &attach.interfaces[..done] {
-                if let Err(error) = tracker.remove_interface(name) {
-                    say(format_args!("detach {name} again: {error:#}"));
-                }
-            }
-            return Err(error.into());
-        }
+    let attach = &context.config.attach;
+    tracker.add_interfaces(attach.interfaces.iter().cloned(), attach.mode)?;
+    if context.configured && differs(tracker, &context.config)? {
+        say(format_args!(
+            "instance {instance} was running: it keeps its settings and table sizes"
+        ));
     }
     Ok(())
+}
+
+/// Whether a running tracker has other settings or sizes than these.
+fn differs(tracker: &Tracker, config: &Config) -> Result<bool, Failure> {
+    let mut sysctls = tracker.sysctls()?;
+    // The packet path doesn't know this one.
+    sysctls.frag6_timeout = config.conntrack.frag6_timeout;
+    let sizes = tracker.status()?.tables;
+    let mut sizes = sizes.iter().map(|table| (table.family, table.max_flows));
+    let resized = sizes.any(|(family, flows)| {
+        let wanted = match family {
+            Family::Ipv4 => config.table.max_flows,
+            Family::Ipv6 => config.table.flows_v6(),
+        };
+        flows != u64::from(wanted)
+    });
+    Ok(resized || sysctls != config.conntrack)
 }
 
 /// Says what each interface got, and why.
@@ -159,6 +170,10 @@ fn report(tracker: &Tracker, context: &Context) -> Result<(), Failure> {
 fn keep(tracker: &Tracker, interval: Duration, signals: &Signals) -> Result<(), Failure> {
     let mut readings = Readings::begin(tracker)?;
     while !signals.wait(interval)? {
+        // Devices may have been stacked on ours since.
+        if let Err(error) = tracker.refresh() {
+            say(format_args!("look for stacked devices: {error:#}"));
+        }
         let line = output::stats::one_line(now(), &readings.next()?);
         writeln!(io::stdout(), "{line}").map_err(Failure::output)?;
     }

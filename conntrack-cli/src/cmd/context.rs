@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use conntrack::ErrorKind;
 use conntrack::NetnsRef;
 use conntrack::Tracker;
 use conntrack_core::Config;
+use nix::unistd::geteuid;
 
 use crate::args::GlobalArgs;
 use crate::failure::Failure;
@@ -14,6 +16,8 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) config: Config,
+    /// It was read from a file.
+    pub(crate) configured: bool,
     pub(crate) instance: String,
     pub(crate) netns: NetnsRef,
 }
@@ -27,14 +31,15 @@ impl Context {
         };
         Ok(Self {
             instance: args.instance.as_ref().unwrap_or(&config.instance).clone(),
-            netns: args.netns.as_deref().map_or(NetnsRef::Current, netns),
+            netns: args.netns.clone().unwrap_or_default(),
+            configured: args.config.is_some(),
             config,
         })
     }
 
     /// The running tracker.
     pub(crate) fn open(&self) -> Result<Tracker, Failure> {
-        Ok(Tracker::open_in(&self.instance, &self.netns)?)
+        Tracker::open_in(&self.instance, &self.netns).map_err(not_seen)
     }
 }
 
@@ -45,11 +50,12 @@ fn read_config(path: &Path) -> Result<Config, Failure> {
     Config::from_yaml(&text).map_err(|error| Failure::Usage(format!("{name}: {error}")))
 }
 
-/// Digits are a process, what has a slash a path, everything else a name.
-fn netns(text: &str) -> NetnsRef {
-    match text.parse() {
-        Ok(pid) => NetnsRef::Pid(pid),
-        Err(_) if text.contains('/') => NetnsRef::Path(text.into()),
-        Err(_) => NetnsRef::Name(text.to_owned()),
+/// Pins of root look to others as if they weren't there.
+pub(super) fn not_seen(error: conntrack::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::NotFound if !geteuid().is_root() => Failure::Runtime(format!(
+            "{error:#}, or this user has no permission to see it: try it as root"
+        )),
+        _ => error.into(),
     }
 }

@@ -2,25 +2,33 @@
 
 use std::process::ExitCode;
 
+use conntrack::ErrorKind;
+use conntrack::Tracker;
+
 use super::Context;
+use super::context::not_seen;
 use crate::args::DetachArgs;
 use crate::failure::Failure;
 
 /// Takes programs from the interfaces named, or everything away.
 pub(crate) fn run(args: &DetachArgs, context: &Context) -> Result<ExitCode, Failure> {
-    let tracker = context.open()?;
+    let instance = &context.instance;
     if args.interfaces.is_empty() {
-        tracker.detach()?;
+        // What is broken or half made can be detached all the same, but not
+        // what belongs to another namespace than the one named.
+        match Tracker::open_in(instance, &context.netns) {
+            Err(error) if error.kind() == ErrorKind::Invalid => return Err(error.into()),
+            _ => conntrack::detach(instance).map_err(not_seen)?,
+        }
         return Ok(ExitCode::SUCCESS);
     }
     // All names are looked at before anything is done.
-    let status = tracker.status()?;
+    let tracker = context.open()?;
+    let attached = tracker.status()?.interfaces;
     for name in &args.interfaces {
-        if !status.interfaces.iter().any(|it| it.name == *name) {
-            return Err(Failure::Runtime(format!(
-                "{name} is not attached to instance {}",
-                context.instance
-            )));
+        if !attached.iter().any(|it| it.name == *name) {
+            let text = format!("{name} is not attached to instance {instance}");
+            return Err(Failure::Runtime(text));
         }
     }
     for name in &args.interfaces {

@@ -152,7 +152,7 @@ impl Net {
                  address add {v6}/64 dev eth0 nodad\n\
                  link set eth0 up\n\
                  route add default via {via4}\n\
-                 -6 route add default via {via6}\n"
+                 route add default via {via6}\n"
             ))?;
         }
         self.router.run(|| {
