@@ -23,7 +23,11 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod counters;
 mod doctor;
+mod flows;
+mod reader;
+mod replay;
 mod tracker;
 
 pub use builder::TrackerBuilder;
@@ -84,4 +88,6 @@ pub use doctor::PresentReport;
 pub use doctor::Verdict;
 pub use doctor::doctor;
 pub use doctor::doctor_in;
+pub use flows::Flows;
+pub use replay::Replay;
 pub use tracker::Tracker;

@@ -9,6 +9,7 @@ use crate::AttachReport;
 use crate::NetnsRef;
 use crate::Result;
 use crate::TrackerBuilder;
+use crate::reader::Reader;
 
 /// A connection tracker in the kernel.
 ///
@@ -31,6 +32,7 @@ use crate::TrackerBuilder;
 #[derive(Debug)]
 pub struct Tracker {
     instance: Instance,
+    reader: Reader,
 }
 
 impl Tracker {
@@ -57,8 +59,7 @@ impl Tracker {
     /// if another version made it; `NotPermitted`; `Invalid` for a name that
     /// cannot be one.
     pub fn open(instance: &str) -> Result<Self> {
-        let instance = Instance::open(instance, None)?;
-        Ok(Self { instance })
+        Instance::open(instance, None).map(Self::from_instance)
     }
 
     /// The same, for an instance that must belong to a network namespace. The
@@ -68,17 +69,22 @@ impl Tracker {
     /// As [`Tracker::open`]; `Invalid` if it belongs to another namespace,
     /// `NotFound` if there is no such namespace.
     pub fn open_in(instance: &str, netns: &NetnsRef) -> Result<Self> {
-        let instance = Instance::open(instance, Some(netns))?;
-        Ok(Self { instance })
+        Instance::open(instance, Some(netns)).map(Self::from_instance)
     }
 
     pub(crate) fn from_instance(instance: Instance) -> Self {
-        Self { instance }
+        Self {
+            instance,
+            reader: Reader::default(),
+        }
     }
 
-    #[expect(dead_code, reason = "reading flows and counters, in the next commits")]
     pub(crate) fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// The name it is, or would be, pinned under.

@@ -16,23 +16,22 @@ use libbpf_rs::MapCore;
 
 use crate::datapath::Datapath;
 use crate::datapath::Maps;
-use crate::defines::IF_ATTACHED;
 use crate::defines::IFACES;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::ifaces::IfaceTable;
 use crate::mapped::Mapped;
 use crate::wire::ct_cpu;
 use crate::wire::ct_ifstat;
-use crate::wire::data_ifaces;
 
 /// The counters of a data path, mapped for reading.
 #[derive(Debug)]
 pub struct Meter {
     cpus: Mapped<ct_cpu>,
     ifstats: Mapped<ct_ifstat>,
-    ifaces: Mapped<data_ifaces>,
+    ifaces: IfaceTable,
 }
 
 /// What was counted on one attached interface, over all CPUs.
@@ -59,7 +58,7 @@ impl Meter {
             cpus: Mapped::read_only(&maps.cpu, len(&maps.cpu)).context("map the counters")?,
             ifstats: Mapped::read_only(&maps.ifstats, len(&maps.ifstats))
                 .context("map the counters of interfaces")?,
-            ifaces: Mapped::read_only(&maps.ifaces, 1).context("map the table of interfaces")?,
+            ifaces: IfaceTable::map(maps)?,
         })
     }
 
@@ -95,11 +94,10 @@ impl Meter {
     /// The counters of the interfaces that programs of ours are attached to, by
     /// index.
     pub fn interfaces(&self) -> Vec<IfaceCounts> {
-        let ifaces = self.ifaces.get(0);
-        let attached = ifaces.iter().flat_map(|data| &data.ct_ifaces);
+        let entries = self.ifaces.entries().into_iter();
+        let attached = entries.filter(|entry| entry.is_attached());
         let mut counts: Vec<_> = attached
-            .filter(|iface| iface.ifindex != 0 && iface.flags & IF_ATTACHED != 0)
-            .map(|iface| self.interface(iface.ifindex, iface.stat))
+            .map(|entry| self.interface(entry.ifindex, entry.stat))
             .collect();
         counts.sort_unstable_by_key(|counts| counts.ifindex);
         counts

@@ -19,6 +19,7 @@ mod key;
 mod lock;
 mod log;
 mod mapped;
+pub mod names;
 mod netlink;
 mod netns;
 mod pins;

@@ -20,8 +20,8 @@ use crate::wire::Wire;
 use crate::wire::copy;
 use crate::wire::words_of;
 
-/// The `T` values of an array map. The kernel writes to them while we read, so
-/// they are seen as words that may change at any time.
+/// The `T` values of an array map, for reading. The kernel writes to them
+/// meanwhile, so they are seen as words that may change at any time.
 pub(crate) struct Mapped<T> {
     words: NonNull<c_void>,
     values: usize,
@@ -40,25 +40,22 @@ impl<T: Wire> Mapped<T> {
     /// # Errors
     /// The kernel refuses: the map is no mappable array, or has fewer values.
     pub(crate) fn read_only(map: impl AsFd, values: usize) -> io::Result<Self> {
-        Self::map(map, values, ProtFlags::PROT_READ)
-    }
-
-    /// As [`Mapped::read_only`], for reading and writing.
-    ///
-    /// # Errors
-    /// As [`Mapped::read_only`].
-    pub(crate) fn writable(map: impl AsFd, values: usize) -> io::Result<Self> {
-        Self::map(map, values, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
-    }
-
-    fn map(map: impl AsFd, values: usize, prot: ProtFlags) -> io::Result<Self> {
         // Values of an array lie 8-byte aligned side by side, as T is.
         let len = values
             .checked_mul(size_of::<T>())
             .and_then(NonZeroUsize::new)
             .ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let words = unsafe { mmap(None, len, prot, MapFlags::MAP_SHARED, map, 0)? };
+        let words = unsafe {
+            mmap(
+                None,
+                len,
+                ProtFlags::PROT_READ,
+                MapFlags::MAP_SHARED,
+                map,
+                0,
+            )?
+        };
         Ok(Self {
             words,
             values,

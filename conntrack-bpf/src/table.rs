@@ -247,16 +247,11 @@ impl Tables {
 
     /// Every flow that meets the filter, as of `clock`, IPv4 first.
     pub fn walk(&self, filter: FlowFilter, clock: Clock) -> Walk {
-        let family = if filter.matches_family(Family::Ipv4) {
-            Family::Ipv4
-        } else {
-            Family::Ipv6
-        };
         Walk {
             tables: self.clone(),
             filter,
             clock,
-            family,
+            family: Family::Ipv4,
             bucket: 0,
             pending: None,
         }
@@ -314,6 +309,11 @@ pub struct Walk {
 }
 
 impl Walk {
+    /// The same walk; what is still to come has to meet this filter instead.
+    pub fn with_filter(self, filter: FlowFilter) -> Self {
+        Self { filter, ..self }
+    }
+
     /// The next flow of one table; `None` at its end.
     fn advance<S: Slot>(&mut self, table: fn(&Inner) -> &Table<S>) -> Option<Result<Flow>> {
         let inner = &*self.tables.inner;
@@ -344,12 +344,14 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Result<Flow>> {
         if self.family == Family::Ipv4 {
-            let flow = self.advance(|inner| &inner.v4);
-            if flow.is_some() {
-                return flow;
+            if self.filter.matches_family(Family::Ipv4)
+                && let Some(flow) = self.advance(|inner| &inner.v4)
+            {
+                return Some(flow);
             }
             self.family = Family::Ipv6;
             self.bucket = 0;
+            self.pending = None;
         }
         if !self.filter.matches_family(Family::Ipv6) {
             return None;

@@ -5,16 +5,15 @@ use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::ptr;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 
 use crate::datapath::Datapath;
 use crate::error::Context;
 use crate::error::Result;
-use crate::mapped::Mapped;
-use crate::wire::data_replay;
+use crate::shared::SharedWords;
+use crate::wire::bytes_of;
+use crate::wire::ct_replay;
 
 /// The kernel wants at least an Ethernet header.
 const MIN_FRAME: usize = 14;
@@ -54,7 +53,7 @@ pub fn run(program: BorrowedFd<'_>, frame: &[u8]) -> Result<u32> {
 #[derive(Debug)]
 pub struct Replayer {
     program: OwnedFd,
-    replay: Mapped<data_replay>,
+    replay: SharedWords,
 }
 
 impl Replayer {
@@ -66,19 +65,19 @@ impl Replayer {
         let program = datapath.programs.xdp.as_fd().try_clone_to_owned();
         Ok(Self {
             program: program.context("take over ct_xdp")?,
-            replay: Mapped::writable(&datapath.maps.replay, 1).context("map the replay clock")?,
+            replay: SharedWords::map(&datapath.maps.replay)?,
         })
     }
 
     /// Sets the time, nanoseconds since the Unix epoch, and the length that
     /// frames have on the wire from the Ethernet header on.
     pub fn set(&mut self, epoch: i64, wire_len: u32) {
-        let words: &[AtomicU64] = self.replay.words(0).unwrap_or_default();
-        let [a, b, c, d] = wire_len.to_ne_bytes();
-        let second = u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]);
-        for (word, value) in words.iter().zip([epoch.cast_unsigned(), second]) {
-            word.store(value, Ordering::Relaxed);
-        }
+        let replay = ct_replay {
+            now: epoch.cast_unsigned(),
+            wire_len,
+            pad: 0,
+        };
+        self.replay.store(bytes_of(&replay));
     }
 
     /// Sends a frame as it was captured, perhaps cut.

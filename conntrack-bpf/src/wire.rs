@@ -4,6 +4,7 @@
 
 use std::mem::MaybeUninit;
 use std::mem::offset_of;
+use std::slice;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -23,11 +24,11 @@ pub(crate) use crate::skel::types::ct_ifstat;
 use crate::skel::types::ct_meta;
 pub(crate) use crate::skel::types::ct_phase;
 use crate::skel::types::ct_pick;
-use crate::skel::types::ct_replay;
+pub(crate) use crate::skel::types::ct_replay;
 use crate::skel::types::ct_settings;
 use crate::skel::types::ct_tcp_end;
-pub(crate) use crate::skel::types::data_ifaces;
-pub(crate) use crate::skel::types::data_replay;
+use crate::skel::types::data_ifaces;
+use crate::skel::types::data_replay;
 pub(crate) use crate::skel::types::data_settings;
 
 /// A struct that may be made of any bytes, and taken apart into them.
@@ -119,6 +120,13 @@ pub(crate) fn copy<T: Wire>(from: &[AtomicU64]) -> T {
     // SAFETY: the size is a multiple of 8, so the loop wrote every byte; any
     // bytes are a valid T, by the contract of Wire.
     unsafe { value.assume_init() }
+}
+
+/// The bytes of a struct.
+pub(crate) fn bytes_of<T: Wire>(value: &T) -> &[u8] {
+    // SAFETY: a T has no padding, so each of its bytes is initialised; the
+    // slice borrows the value.
+    unsafe { slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) }
 }
 
 /// `ct_flow.word`: all of a flow that changes in one step.

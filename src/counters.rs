@@ -1,0 +1,47 @@
+//! The counters of a tracker.
+
+use conntrack_bpf::Clock;
+use conntrack_bpf::counters;
+use conntrack_bpf::names::Names;
+use conntrack_core::Counters;
+use conntrack_core::stats::InterfaceCounts;
+
+use crate::Result;
+use crate::Tracker;
+
+impl Tracker {
+    /// What was counted since the tracker was set up, and how many flows of
+    /// which kind there are now. [`Stats::from_counters`] makes rates of two
+    /// readings.
+    ///
+    /// Packets go on meanwhile: each count is true, their sum may be off by what
+    /// came in between.
+    ///
+    /// [`Stats::from_counters`]: crate::Stats::from_counters
+    ///
+    /// # Errors
+    /// What the kernel says to reading the maps, or /proc is not mounted.
+    pub fn stats(&self) -> Result<Counters> {
+        let instance = self.instance();
+        let datapath = instance.datapath();
+        let meter = self.reader().meter(datapath)?;
+        let records = instance.records()?;
+        let mut names = Names::of(instance)?;
+        let interfaces = meter.interfaces().into_iter().map(|counts| {
+            let record = records.iter().find(|it| it.ifindex == counts.ifindex);
+            let name = names.get(counts.ifindex);
+            InterfaceCounts {
+                name: name.map_or_else(|| counts.ifindex.to_string(), |name| name.to_string()),
+                hooks: record.map(|record| record.hooks).unwrap_or_default(),
+                packets: counts.packets,
+                bytes: counts.bytes,
+            }
+        });
+        Ok(Counters {
+            interfaces: interfaces.collect(),
+            flows: self.reader().tables(datapath)?.count(&Clock::live()?),
+            memory_bytes: counters::memory_bytes(&datapath.maps)?,
+            ..meter.read()
+        })
+    }
+}
