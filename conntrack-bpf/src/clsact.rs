@@ -47,10 +47,14 @@ pub(crate) struct Filter {
     info: u32,
     /// `bpf`, `u32`, `flower`, …
     pub(crate) kind: String,
-    /// What it was called when added.
-    pub(crate) name: Option<String>,
     /// The id of a BPF filter's program.
     pub(crate) program: Option<u32>,
+}
+
+impl Filter {
+    pub(crate) fn priority(&self) -> u32 {
+        self.info >> 16
+    }
 }
 
 fn tcmsg(ifindex: u32, handle: u32, parent: u32, info: u32) -> [u8; TCMSG] {
@@ -107,14 +111,15 @@ pub(crate) fn filters(netlink: &Netlink, ifindex: u32, way: Way) -> Result<Vec<F
     let ask = || Message::new(libc::RTM_GETTFILTER, &tcmsg(ifindex, 0, way.parent(), 0));
     let found = netlink.dump(ask, |body| {
         let attrs = Attrs::new(body.get(TCMSG..)?);
-        let options = attrs.nested(libc::TCA_OPTIONS);
+        let kind = attrs.text(libc::TCA_KIND).unwrap_or_default();
+        // Other kinds mean something else by the same numbers.
+        let options = attrs.nested(libc::TCA_OPTIONS).filter(|_| kind == "bpf");
         let here = field(body, 4)? == ifindex && field(body, 12)? == way.parent();
         here.then_some(Filter {
             way,
             handle: field(body, 8)?,
             info: field(body, 16)?,
-            kind: attrs.text(libc::TCA_KIND).unwrap_or_default(),
-            name: options.and_then(|options| options.text(TCA_BPF_NAME)),
+            kind,
             program: options.and_then(|options| options.u32(TCA_BPF_ID)),
         })
     });

@@ -111,20 +111,26 @@ fn present(device: &Device) -> Vec<Present> {
     all
 }
 
+/// Filters of other kinds are told once for each priority: some list their
+/// inner tables as well.
 fn filters(ifindex: u32) -> Result<Vec<Present>, Errno> {
     let netlink = Netlink::open()?;
     let mut all = Vec::new();
     for way in Way::BOTH {
         let egress = way == Way::Egress;
-        let filters = clsact::filters(&netlink, ifindex, way)?;
-        let filters = filters.into_iter().filter(|filter| filter.handle != 0);
-        all.extend(filters.map(|filter| match filter.program {
+        let mut filters = clsact::filters(&netlink, ifindex, way)?;
+        filters.retain(|filter| filter.handle != 0);
+        filters.dedup_by_key(|filter| match filter.program {
+            Some(id) => (id, 0),
+            None => (0, filter.priority()),
+        });
+        all.extend(filters.into_iter().map(|filter| match filter.program {
             Some(id) => program(Hook::Clsact, egress, id),
             None => Present {
                 hook: Hook::Clsact,
                 egress,
                 id: None,
-                name: filter.name.or(Some(filter.kind)),
+                name: Some(filter.kind),
             },
         }));
     }
