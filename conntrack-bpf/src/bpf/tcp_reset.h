@@ -66,7 +66,7 @@ static __always_inline void ct_tcp_mismatch(struct ct_flow *flow, __u64 word, en
 	__u64 unack = ct_settings.timeout_ns[CT_TMO_TCP_UNACK];
 	__u64 age, total, want;
 
-	if (segment != CT_SEG_RST && segment != CT_SEG_FIN)
+	if (!(word & CT_W_ASSURED) || (segment != CT_SEG_RST && segment != CT_SEG_FIN))
 		return;
 	if (ct_last_dir(flow) == dir ||
 	    !(ct_last_is(flow, CT_SEG_FIN) || ct_last_is(flow, CT_SEG_RST))) {
