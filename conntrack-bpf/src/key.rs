@@ -46,7 +46,8 @@ pub(crate) fn addr_words(addr: IpAddr) -> [u32; 4] {
     }
 }
 
-/// ICMP of the other family is a protocol like any other: `ct_is_icmp()`.
+/// Whether the tuple is one of ICMP: `ct_is_icmp()`. ICMP of the other family
+/// makes no flow.
 pub(crate) fn is_icmp(family: Family, protocol: Protocol) -> bool {
     match family {
         Family::Ipv4 => protocol == Protocol::ICMP,
