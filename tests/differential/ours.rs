@@ -1,0 +1,98 @@
+//! Our side: the tracker on both of the router's interfaces.
+
+use std::os::fd::AsFd;
+
+use conntrack_bpf::Clock;
+use conntrack_bpf::counters::Meter;
+use conntrack_bpf::datapath::Datapath;
+use conntrack_bpf::datapath::LoadOptions;
+use conntrack_bpf::table::Tables;
+use conntrack_core::Config;
+use conntrack_core::FlowFilter;
+use conntrack_core::stats::ClassCounts;
+use conntrack_core::stats::CtState;
+
+use crate::lab::Lab;
+use crate::lab::in_netns;
+use crate::view::Class;
+use crate::view::Entry;
+use crate::view::Table;
+
+/// A tracker, and what its counters said last.
+pub(crate) struct Ours {
+    tables: Tables,
+    meter: Meter,
+    last: CtState,
+    _datapath: Datapath,
+}
+
+impl Ours {
+    /// Loads it and attaches it to the router's interfaces.
+    pub(crate) fn new(lab: &Lab, config: &Config) -> Self {
+        let datapath = Datapath::load(&LoadOptions::new(config)).expect("load the data path");
+        in_netns(lab.router(), || {
+            for device in ["r0", "r1"] {
+                let index = nix::net::if_::if_nametoindex(device).expect("find the device");
+                libbpf_rs::Xdp::new(datapath.programs.xdp.as_fd())
+                    .attach(index as i32, libbpf_rs::XdpFlags::DRV_MODE)
+                    .expect("attach to the device");
+            }
+        });
+        let meter = Meter::map(&datapath).expect("map the counters");
+        Self {
+            tables: Tables::map(&datapath).expect("map the tables"),
+            last: meter.read().ct_state,
+            meter,
+            _datapath: datapath,
+        }
+    }
+
+    /// Classes of the packets since the last call, in no order. One of them is
+    /// the marker, a NEW.
+    pub(crate) fn classes(&mut self) -> Vec<Class> {
+        let now = self.meter.read().ct_state;
+        let mut classes = Vec::new();
+        for (reply, now, last) in [
+            (false, now.original, self.last.original),
+            (true, now.reply, self.last.reply),
+        ] {
+            let mut add = |class, of: fn(&ClassCounts) -> u64| {
+                classes.extend((of(&last)..of(&now)).map(|_| class));
+            };
+            add(Class::New, |counts| counts.new);
+            add(Class::Established(reply), |counts| counts.established);
+            add(Class::Related(reply), |counts| counts.related);
+            add(Class::Invalid, |counts| counts.invalid);
+            add(Class::Untracked, |counts| counts.untracked);
+        }
+        self.last = now;
+        let marker = classes.iter().position(|class| *class == Class::New);
+        let marker = marker.unwrap_or_else(|| {
+            panic!("the marker was not counted as new: {:?}", self.meter.read())
+        });
+        classes.remove(marker);
+        classes
+    }
+
+    /// All flows.
+    pub(crate) fn flows(&self) -> Table {
+        let clock = Clock::live().expect("read the clock");
+        self.tables
+            .walk(FlowFilter::default(), clock)
+            .map(|flow| {
+                let flow = flow.expect("read a flow");
+                let entry = Entry {
+                    state: flow.state.name().unwrap_or_default().to_owned(),
+                    seen_reply: flow.seen_reply,
+                    assured: flow.assured,
+                    timeout: flow.timeout.as_secs(),
+                    packets: [flow.original.packets, flow.reply.packets],
+                    bytes: [flow.original.bytes, flow.reply.bytes],
+                    // To the tenth of a second: the civil clock drifts.
+                    birth: (flow.start.0 / 1_000_000) as u64,
+                };
+                (flow.original.tuple, entry)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,27 @@
+//! The scenarios by name, in the order of the headings in which nf_conntrack's
+//! behaviour is usually told.
+
+mod icmp;
+mod other;
+mod sctp;
+mod tcp_close;
+mod tcp_open;
+mod tcp_table;
+mod tcp_window;
+mod udp;
+
+use crate::script::Catalogue;
+
+/// All of them.
+pub(crate) fn all() -> Catalogue {
+    let mut catalogue = Catalogue::default();
+    tcp_table::add(&mut catalogue);
+    tcp_open::add(&mut catalogue);
+    tcp_window::add(&mut catalogue);
+    tcp_close::add(&mut catalogue);
+    udp::add(&mut catalogue);
+    icmp::add(&mut catalogue);
+    sctp::add(&mut catalogue);
+    other::add(&mut catalogue);
+    catalogue
+}

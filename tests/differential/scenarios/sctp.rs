@@ -1,0 +1,177 @@
+//! SCTP: associations, and every chunk where it does not belong.
+
+use crate::frame::SCTP;
+use crate::frame::sctp;
+use crate::lab::End;
+use crate::lab::End::Client;
+use crate::lab::End::Server;
+use crate::script::Catalogue;
+use crate::script::Script;
+
+impl Script {
+    /// One SCTP packet; `tag` is the verification tag.
+    fn sctp(&mut self, from: End, tag: u32, chunks: &[(u8, u8, &[u8])]) -> &mut Self {
+        let ip = self.ip(from, SCTP);
+        let ports = if from == Client {
+            (7000, 8000)
+        } else {
+            (8000, 7000)
+        };
+        let kinds: Vec<u8> = chunks.iter().map(|(kind, _, _)| *kind).collect();
+        self.packet(
+            from,
+            &ip,
+            &sctp(ports, tag, chunks),
+            format!("sctp chunks {kinds:?} tag {tag:#x}"),
+        )
+    }
+
+    fn association(&mut self) -> &mut Self {
+        self.sctp(Client, 0, &[(1, 0, &init(0xc1))])
+            .sctp(Server, 0xc1, &[(2, 0, &init(0x51))])
+            .sctp(Client, 0x51, &[(10, 0, b"cook")])
+            .sctp(Server, 0xc1, &[(11, 0, b"")])
+    }
+}
+
+/// The value of an INIT or INIT ACK: tag, window, streams, first number.
+fn init(tag: u32) -> Vec<u8> {
+    let mut value = tag.to_be_bytes().to_vec();
+    value.extend([0, 1, 0, 0, 0, 5, 0, 5, 0, 0, 0, 1]);
+    value
+}
+
+const DATA: &[u8] = &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+
+pub(crate) fn add(c: &mut Catalogue) {
+    life(c);
+    odd(c);
+}
+
+fn life(c: &mut Catalogue) {
+    c.both("sctp/association", |s| {
+        s.association()
+            .sctp(Client, 0x51, &[(0, 3, DATA)])
+            .sctp(Server, 0xc1, &[(3, 0, &[0; 12])]);
+    });
+    c.v4("sctp/shutdown", |s| {
+        s.association()
+            .sctp(Client, 0x51, &[(7, 0, &[0; 4])])
+            .sctp(Server, 0xc1, &[(8, 0, b"")])
+            .sctp(Client, 0x51, &[(14, 0, b"")]);
+    });
+    c.v4("sctp/shutdown_by_server", |s| {
+        s.association()
+            .sctp(Server, 0xc1, &[(7, 0, &[0; 4])])
+            .sctp(Client, 0x51, &[(8, 0, b"")])
+            .sctp(Server, 0xc1, &[(14, 0, b"")]);
+    });
+    c.v4("sctp/abort", |s| {
+        s.association()
+            .sctp(Client, 0x51, &[(6, 0, b"")])
+            .sctp(Server, 0xc1, &[(0, 3, DATA)]);
+    });
+    c.v4("sctp/abort_reflected", |s| {
+        s.association()
+            .sctp(Server, 0x51, &[(6, 1, b"")])
+            .sctp(Client, 0, &[(1, 0, &init(0xd1))]);
+    });
+    c.v4("sctp/abort_init", |s| {
+        s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
+            .sctp(Server, 0xc1, &[(6, 0, b"")]);
+    });
+    c.v4("sctp/init_again", |s| {
+        s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
+            .sctp(Client, 0, &[(1, 0, &init(0xc1))])
+            .sctp(Client, 0, &[(1, 0, &init(0xc2))])
+            .sctp(Server, 0xc1, &[(2, 0, &init(0x51))]);
+    });
+    c.v4("sctp/restart", |s| {
+        s.association()
+            .sctp(Client, 0, &[(1, 0, &init(0xe1))])
+            .sctp(Server, 0xe1, &[(2, 0, &init(0x61))])
+            .sctp(Client, 0x61, &[(10, 0, b"cook")])
+            .sctp(Server, 0xe1, &[(11, 0, b"")]);
+    });
+    c.v4("sctp/collision", |s| {
+        s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
+            .sctp(Server, 0, &[(1, 0, &init(0x51))])
+            .sctp(Client, 0x51, &[(2, 0, &init(0xc1))])
+            .sctp(Server, 0xc1, &[(2, 0, &init(0x51))])
+            .sctp(Client, 0x51, &[(10, 0, b"cook")])
+            .sctp(Server, 0xc1, &[(11, 0, b"")]);
+    });
+    c.v4("sctp/heartbeat", |s| {
+        s.association().sctp(Client, 0x51, &[(4, 0, b"beat")]).sctp(
+            Server,
+            0xc1,
+            &[(5, 0, b"beat")],
+        );
+    });
+    c.v4("sctp/bundled", |s| {
+        s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
+            .sctp(Server, 0xc1, &[(2, 0, &init(0x51))])
+            .sctp(Client, 0x51, &[(10, 0, b"cook"), (0, 3, DATA)])
+            .sctp(Server, 0xc1, &[(11, 0, b""), (3, 0, &[0; 12])]);
+    });
+    c.v4("sctp/reuse", |s| {
+        s.association()
+            .sctp(Client, 0x51, &[(7, 0, &[0; 4])])
+            .sctp(Server, 0xc1, &[(8, 0, b"")])
+            .sctp(Client, 0x51, &[(14, 0, b"")])
+            .sctp(Client, 0, &[(1, 0, &init(0xd1))])
+            .sctp(Server, 0xd1, &[(2, 0, &init(0x71))]);
+    });
+}
+
+fn odd(c: &mut Catalogue) {
+    for kind in [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 64, 130] {
+        c.v4(format!("sctp/first/{kind}"), move |s| {
+            s.sctp(Client, 0x99, &[(kind, 0, DATA)])
+                .sctp(Server, 0x99, &[(kind, 0, DATA)])
+                .sctp(Client, 0x99, &[(0, 3, DATA)]);
+        });
+        c.v4(format!("sctp/established/{kind}"), move |s| {
+            s.association().sctp(Client, 0x51, &[(kind, 0, DATA)]).sctp(
+                Server,
+                0xc1,
+                &[(kind, 0, DATA)],
+            );
+        });
+        c.v4(format!("sctp/wrong_tag/{kind}"), move |s| {
+            s.association().sctp(Client, 0x77, &[(kind, 0, DATA)]).sctp(
+                Server,
+                0x77,
+                &[(kind, 0, DATA)],
+            );
+        });
+    }
+    c.v4("sctp/init_with_tag", |s| {
+        s.sctp(Client, 5, &[(1, 0, &init(0xc1))]);
+    });
+    c.v4("sctp/init_bundled", |s| {
+        s.sctp(Client, 0, &[(1, 0, &init(0xc1)), (0, 3, DATA)])
+            .sctp(Client, 0, &[(0, 3, DATA), (1, 0, &init(0xc1))]);
+    });
+    c.v4("sctp/shutdown_complete_bundled", |s| {
+        s.association()
+            .sctp(Client, 0x51, &[(14, 0, b""), (0, 3, DATA)]);
+    });
+    c.v4("sctp/no_chunk", |s| {
+        s.sctp(Client, 0, &[]).association().sctp(Client, 0x51, &[]);
+    });
+    c.v4("sctp/bad_crc", |s| {
+        s.association();
+        let ip = s.ip(Client, SCTP);
+        let mut bytes = sctp((7000, 8000), 0x51, &[(7, 0, &[0; 4])]);
+        bytes[8] ^= 0x55;
+        s.packet(Client, &ip, &bytes, "shutdown with a bad checksum");
+    });
+    for cut in [4, 8, 11, 12, 14] {
+        c.v4(format!("sctp/cut_at_{cut}"), move |s| {
+            let ip = s.ip(Client, SCTP);
+            let bytes = sctp((7000, 8000), 0, &[(1, 0, &init(0xc1))]);
+            s.packet(Client, &ip, &bytes[..cut], "cut short");
+        });
+    }
+}
