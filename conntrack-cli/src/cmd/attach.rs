@@ -155,10 +155,10 @@ fn differs(tracker: &Tracker, config: &Config) -> Result<bool, Failure> {
 /// Says what each interface got, and why.
 fn report(tracker: &Tracker, context: &Context) -> Result<(), Failure> {
     let status = tracker.status()?;
-    let asked = &context.config.attach.interfaces;
     let mut out = io::stdout().lock();
-    for interface in &status.interfaces {
-        if asked.contains(&interface.name) {
+    for name in &context.config.attach.interfaces {
+        let found = status.interfaces.iter().find(|it| it.name == *name);
+        if let Some(interface) = found {
             writeln!(out, "{}", output::status::on_interface(interface))
                 .map_err(Failure::output)?;
         }

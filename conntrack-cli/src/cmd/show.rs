@@ -1,11 +1,14 @@
 //! Flows to stdout, in the order and form that were asked for.
 
+use std::io;
+use std::io::Write;
+
 use conntrack_core::Flow;
 
 use crate::args::Format;
+use crate::args::SortOrder;
 use crate::args::ViewArgs;
 use crate::failure::Failure;
-use crate::failure::say;
 use crate::output;
 use crate::output::Printer;
 use crate::output::Selection;
@@ -13,7 +16,8 @@ use crate::output::Shape;
 use crate::terminal::Terminal;
 
 /// Shows flows as they come, or sorted; how many were shown. `rows` is a limit
-/// beside that of the user.
+/// beside that of the user. A flow that can't be read doesn't hide the others:
+/// it is reported after them.
 pub(crate) fn show<E>(
     flows: impl Iterator<Item = Result<Flow, E>>,
     view: &ViewArgs,
@@ -27,35 +31,54 @@ where
         header: !view.no_header,
         terminal: Terminal::stdout(),
     };
+    let mut unread = None;
+    let readable = flows.filter_map(|flow| match flow {
+        Ok(flow) => Some(flow),
+        Err(error) => {
+            unread.get_or_insert(error);
+            None
+        }
+    });
     let limit = view.limit.into_iter().chain(rows).min();
-    let mut printer = Printer::new(output::stdout(), shape).map_err(Failure::output)?;
-    match view.order() {
+    let shown = print(readable, view.order(), limit, shape).map_err(Failure::output)?;
+    if view.output == Format::Extended {
+        summary(shown);
+    }
+    match unread {
+        Some(error) => Err(error.into()),
+        None => Ok(shown),
+    }
+}
+
+fn print(
+    flows: impl Iterator<Item = Flow>,
+    order: Option<SortOrder>,
+    limit: Option<usize>,
+    shape: Shape,
+) -> io::Result<u64> {
+    let mut printer = Printer::new(output::stdout(), shape)?;
+    match order {
         Some(order) => {
             let mut selection = Selection::new(order, limit);
-            for flow in flows {
-                selection.add(flow?);
-            }
+            flows.for_each(|flow| selection.add(flow));
             for flow in selection.finish() {
-                printer.flow(&flow).map_err(Failure::output)?;
+                printer.flow(&flow)?;
             }
         }
         None => {
             for flow in flows.take(limit.unwrap_or(usize::MAX)) {
-                printer.flow(&flow?).map_err(Failure::output)?;
+                printer.flow(&flow)?;
             }
         }
     }
-    let shown = printer.finish().map_err(Failure::output)?;
-    if view.output == Format::Extended {
-        summary(shown);
-    }
-    Ok(shown)
+    printer.finish()
 }
 
-/// conntrack-tools' closing words.
+/// conntrack-tools' closing words, in its own form.
 fn summary(shown: u64) {
-    say(format_args!(
-        "v{} (conntrack-xdp): {shown} flow entries have been shown.",
-        env!("CARGO_PKG_VERSION")
-    ));
+    let version = env!("CARGO_PKG_VERSION");
+    let line =
+        format!("conntrack v{version} (conntrack-xdp): {shown} flow entries have been shown.\n");
+    // Nobody to tell if that fails.
+    let _ = io::stderr().write_all(line.as_bytes());
 }
