@@ -22,14 +22,17 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::lock::Lock;
 use crate::netlink::Netlink;
 use crate::netns::Netns;
+use crate::orphans;
 use crate::plan;
 use crate::plan::Plan;
 use crate::probe::KernelSupport;
 use crate::support::DeviceSupport;
 use crate::sys;
 use crate::sys::LinkKind;
+use crate::targets::Target;
 
 /// Puts a tcx program before those that are there: a program that ends the
 /// chain must not hide packets from us.
@@ -60,25 +63,29 @@ struct ClsactGuard {
     ifindex: u32,
     programs: Vec<u32>,
     made: bool,
+    /// While nothing is pinned.
+    _marks: Vec<Lock>,
 }
 
 /// Names the links of an interface are pinned under.
 pub(crate) const LINK_SIDES: [&str; 3] = ["xdp", "ingress", "egress"];
 
 impl Attachment {
-    /// Follows a plan, from a thread that is in the device's namespace.
+    /// Attaches to a target, from a thread that is in its namespace. `marked`:
+    /// no record tells of filters if this process dies, so they are marked.
     pub(crate) fn make(
         programs: &Programs,
         netns: &Arc<Netns>,
-        device: &DeviceSupport,
-        plan: &Plan,
+        target: &Target,
         kernel: &KernelSupport,
+        marked: bool,
     ) -> Result<Self> {
+        let Target { device, plan, .. } = target;
         let ifindex = device.device.ifindex;
         let mut why = plan.why.clone();
         let mut clsact = None;
         if uses_clsact(plan) {
-            clsact = Some(ClsactGuard::make(netns, ifindex, programs)?);
+            clsact = Some(ClsactGuard::make(netns, ifindex, programs, marked)?);
         }
         let ingress = attach_ingress(programs, device, plan, kernel, &mut why)?;
         let egress = plan.egress.map(|hook| {
@@ -218,14 +225,22 @@ fn hold_tc(program: &ProgramHandle, ifindex: u32, way: Way, hook: Hook) -> Resul
 }
 
 impl ClsactGuard {
-    fn make(netns: &Arc<Netns>, ifindex: u32, programs: &Programs) -> Result<Self> {
+    fn make(netns: &Arc<Netns>, ifindex: u32, programs: &Programs, marked: bool) -> Result<Self> {
         let netlink = Netlink::open().context("open a netlink socket")?;
-        let made = clsact::create(&netlink, ifindex).context("add the clsact qdisc")?;
+        let inherited = orphans::clear(&netlink, netns.id(), ifindex);
+        let inherited = inherited.context("remove filters of a dead process")?;
+        let made = clsact::create(&netlink, ifindex).context("add the clsact qdisc")? || inherited;
+        let programs = [programs.tc_ingress.id(), programs.tc_egress.id()];
+        let marks = match marked {
+            true => orphans::mark(netns.id(), ifindex, &programs, made),
+            false => Vec::new(),
+        };
         Ok(Self {
             netns: Arc::clone(netns),
             ifindex,
-            programs: programs.named().map(|(_, program)| program.id()).to_vec(),
+            programs: programs.to_vec(),
             made,
+            _marks: marks,
         })
     }
 }

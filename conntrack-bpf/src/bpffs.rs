@@ -103,6 +103,12 @@ impl Bpffs {
     }
 }
 
+/// Where locks are, with or without bpffs.
+pub(crate) fn locks() -> PathBuf {
+    let bpffs = Bpffs::find();
+    bpffs.map_or_else(|| Path::new("/").join(LOCKS), |bpffs| bpffs.locks())
+}
+
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let found = fs::metadata(path).ok()?;
     Some((found.dev(), found.ino()))

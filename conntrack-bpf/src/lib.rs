@@ -22,6 +22,7 @@ mod mapped;
 pub mod names;
 mod netlink;
 mod netns;
+mod orphans;
 mod pins;
 pub mod plan;
 pub mod probe;

@@ -102,6 +102,15 @@ impl Lock {
         Self::attempt(&path, purpose).ok().flatten()
     }
 
+    /// Takes a lock that a dead process left behind, with what it said of
+    /// itself.
+    pub(crate) fn take_abandoned(dir: &Path, name: &str) -> Option<(Self, String)> {
+        let path = file_of(dir, name);
+        let note = read_holder(&path)?;
+        let lock = Self::attempt(&path, "clearing up").ok().flatten()?;
+        Some((lock, note))
+    }
+
     /// Who holds the lock of an instance, if anybody does.
     pub(crate) fn holder(dir: &Path, instance: &str) -> Option<String> {
         let path = file_of(dir, instance);
@@ -163,6 +172,15 @@ mod tests {
         );
         drop(first);
         assert_eq!(Lock::holder(&dir, "a"), None);
+        assert!(
+            Lock::take_abandoned(&dir, "a").is_none(),
+            "no file, no lock"
+        );
+        fs::write(file_of(&dir, "a"), "process 0, gone").unwrap();
+        let (lock, note) = Lock::take_abandoned(&dir, "a").unwrap();
+        assert_eq!(note, "process 0, gone");
+        assert!(Lock::take_abandoned(&dir, "a").is_none(), "held");
+        drop(lock);
         drop(Lock::take(&dir, "a", "attaching").unwrap());
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "no file is left");
         fs::remove_dir(&dir).unwrap();

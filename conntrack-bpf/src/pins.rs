@@ -10,6 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+
 use crate::attach::LINK_SIDES;
 use crate::bpffs::Bpffs;
 use crate::datapath::Datapath;
@@ -154,13 +156,10 @@ impl PinDir {
         pin(link.as_fd(), &self.link_path(ifindex, side))
     }
 
-    /// Removes the links of an interface, which detaches; how many there were.
-    pub(crate) fn unpin_links(&self, ifindex: u32) -> Result<usize> {
-        let mut removed = 0;
-        for side in LINK_SIDES {
-            removed += usize::from(unpin(&self.link_path(ifindex, side))?);
-        }
-        Ok(removed)
+    /// Removes the links of an interface, which detaches.
+    pub(crate) fn unpin_links(&self, ifindex: u32) -> Result<()> {
+        let mut sides = LINK_SIDES.iter();
+        sides.try_for_each(|side| unpin_link(&self.link_path(ifindex, side)))
     }
 
     /// Whether any link is pinned.
@@ -195,7 +194,7 @@ impl PinDir {
     /// Removes every link, which detaches.
     pub(crate) fn remove_links(&self) -> Result<()> {
         for path in self.names("link_")? {
-            unpin(&path)?;
+            unpin_link(&path)?;
         }
         Ok(())
     }
@@ -227,11 +226,21 @@ fn pin(object: impl AsFd, path: &Path) -> Result<()> {
     sys::pin(object.as_fd(), &name).with_context(|| format!("pin {}", path.display()))
 }
 
-/// True if there was something to remove.
-fn unpin(path: &Path) -> Result<bool> {
+/// As `unpin`, with the program off the interface when it returns. A link whose
+/// interface has gone refuses; its pin goes all the same.
+fn unpin_link(path: &Path) -> Result<()> {
+    match sys::detach_link(path) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => tracing::debug!("detach {}: {errno}", path.display()),
+    }
+    unpin(path)
+}
+
+/// It is no error if there is nothing to remove.
+fn unpin(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::from(error).context(format!("remove {}", path.display()))),
     }
 }

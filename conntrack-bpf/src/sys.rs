@@ -216,6 +216,21 @@ pub(crate) fn pin(object: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Takes a pinned link's program off its interface at once. Removing the pin
+/// does that too, but only when the kernel has time.
+pub(crate) fn detach_link(path: &Path) -> Result<(), Errno> {
+    let (link, kind) = open_pin(path)?;
+    if kind.is_some_and(|kind| kind != BpfObject::Link) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: the descriptor is open for the call.
+    let code = unsafe { libbpf_sys::bpf_link_detach(link.as_raw_fd()) };
+    match code {
+        0 => Ok(()),
+        code => Err(Errno::from_raw(-code)),
+    }
+}
+
 /// Highest number of a CPU that this machine can ever have, plus one. Not their
 /// count: numbers may have gaps.
 pub(crate) fn possible_cpus() -> u32 {

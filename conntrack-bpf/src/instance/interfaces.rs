@@ -134,7 +134,8 @@ impl Instance {
         let netns = self.netns()?;
         let ifindex = target.ifindex();
         let programs = &self.datapath.programs;
-        let make = || Attachment::make(programs, netns, &target.device, &target.plan, kernel);
+        let marked = state.dir.is_none();
+        let make = || Attachment::make(programs, netns, target, kernel, marked);
         let attachment = netns.run(make)??;
         let record = AttachRecord {
             hooks: attachment.hooks(),

@@ -1,0 +1,255 @@
+//! Processes that are killed at any moment: what they leave is told, cleared
+//! away, and never half used.
+
+mod common;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use common::Name;
+use common::builder;
+use common::has_clsact;
+use common::has_tcx;
+use common::hooks;
+use common::link::veth;
+use common::native;
+use common::netns::Netns;
+use common::pinned;
+use common::present;
+use conntrack::ErrorKind;
+use conntrack::Hooks;
+use conntrack::Keep;
+use conntrack::NetnsRef;
+use conntrack::Tracker;
+
+/// How a process is told to be the one that is killed.
+const INSTANCE: &str = "CONNTRACK_TEST_CRASH_INSTANCE";
+const NETNS: &str = "CONNTRACK_TEST_CRASH_NETNS";
+const KEEP: &str = "CONNTRACK_TEST_CRASH_KEEP";
+
+fn wire() -> (Netns, Netns) {
+    let (here, there) = (Netns::new(), Netns::new());
+    veth((&here, "wire"), (&there, "wire"));
+    (here, there)
+}
+
+/// A process that attaches to `wire` and then does nothing; killed when dropped.
+struct Victim(Child);
+
+impl Victim {
+    fn start(name: &Name, ns: &Netns, keep: &str) -> Self {
+        let child = Command::new(env::current_exe().expect("this program"))
+            .args(["--exact", "attaches_and_waits_to_be_killed", "--ignored"])
+            .env(INSTANCE, &name.0)
+            .env(NETNS, ns.path())
+            .env(KEEP, keep)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.expect("start a process"))
+    }
+
+    fn wait_until(&self, what: &str, reached: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(120);
+        while !reached() {
+            assert!(Instant::now() < end, "never came so far: {what}");
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    fn kill(mut self) {
+        self.0.kill().expect("kill");
+        self.0.wait().expect("wait");
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // Unless it was killed already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "root"]
+fn attaches_and_waits_to_be_killed() {
+    let Some(instance) = env::var_os(INSTANCE) else {
+        // Not called by another test: what it would do must work by itself.
+        let (here, _there) = wire();
+        let name = Name::new();
+        drop(pinned(&name, &here, &["wire"]));
+        assert_eq!(hooks(&Tracker::open(&name.0).unwrap()).len(), 1);
+        return;
+    };
+    let keep = match env::var(KEEP).as_deref() {
+        Ok("process") => Keep::Process,
+        Ok("visible") => Keep::Visible,
+        _ => Keep::Pinned,
+    };
+    let netns = PathBuf::from(env::var_os(NETNS).expect("a namespace"));
+    let tracker = Tracker::builder()
+        .interface("wire")
+        .instance(instance.into_string().expect("a plain name"))
+        .netns(NetnsRef::Path(netns))
+        .max_flows(1000)
+        .keep(keep)
+        .attach()
+        .expect("attach");
+    loop {
+        thread::park();
+        tracker.status().expect("status");
+    }
+}
+
+/// Whatever is left now: it can be told, it can be attached to again, and
+/// detaching leaves nothing.
+fn assert_recovers(name: &Name, here: &Netns, when: &str) {
+    let complete = match Tracker::open(&name.0) {
+        Ok(tracker) => {
+            let hooks = hooks(&tracker);
+            assert_eq!(hooks.len(), 1, "{when}");
+            hooks[0].1 != Hooks::default()
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{when}: {error:#}");
+            assert!(error.to_string().contains(&name.0), "{when}: {error:#}");
+            false
+        }
+    };
+    let again = builder(name, here, &["wire"]).keep(Keep::Pinned).attach();
+    match again {
+        Ok(tracker) => {
+            assert!(!complete, "{when}: attached over a running instance");
+            assert_eq!(hooks(&tracker), [("wire".to_owned(), native())], "{when}");
+        }
+        Err(error) => {
+            assert!(complete, "{when}: {error:#}");
+            assert_eq!(error.kind(), ErrorKind::InUse, "{when}: {error:#}");
+        }
+    }
+    conntrack::detach(&name.0).unwrap_or_else(|error| panic!("{when}: {error:#}"));
+    assert_gone(name, here, when);
+}
+
+fn assert_gone(name: &Name, here: &Netns, when: &str) {
+    assert!(!name.dir().exists(), "{when}: {:?}", name.pins());
+    assert_eq!(present(here, "wire"), [""; 0], "{when}");
+    assert!(!has_clsact(here, "wire"), "{when}");
+}
+
+#[test]
+#[ignore = "root"]
+fn killed_while_attaching() {
+    // Pins come one by one; this many of them are waited for.
+    for pins in [1, 9, 13, 14] {
+        let (here, _there) = wire();
+        let name = Name::new();
+        let victim = Victim::start(&name, &here, "pinned");
+        let when = format!("killed with {pins} pins");
+        victim.wait_until(&when, || name.pins().len() >= pins);
+        victim.kill();
+        assert_recovers(&name, &here, &when);
+    }
+}
+
+#[test]
+#[ignore = "root"]
+fn what_is_half_made_can_be_detached() {
+    let (here, _there) = wire();
+    let name = Name::new();
+    let victim = Victim::start(&name, &here, "pinned");
+    victim.wait_until("a pin", || !name.pins().is_empty());
+    // Before it dies it is at work, and nobody may interfere; it may also have
+    // come to its end meanwhile.
+    if let Err(error) = Tracker::open(&name.0) {
+        let text = error.to_string();
+        assert!(
+            text.contains("process") || text.contains("half made"),
+            "{text}"
+        );
+    }
+    victim.kill();
+    conntrack::detach(&name.0).unwrap();
+    assert_gone(&name, &here, "half made");
+}
+
+#[test]
+#[ignore = "root"]
+fn killed_in_the_foreground() {
+    let (here, _there) = wire();
+    let name = Name::new();
+    let victim = Victim::start(&name, &here, "visible");
+    let runs = || Tracker::open(&name.0).is_ok();
+    victim.wait_until("attached", runs);
+    let hooks_now = || hooks(&Tracker::open(&name.0).unwrap());
+    assert_eq!(hooks_now(), [("wire".to_owned(), native())]);
+    let error = conntrack::detach(&name.0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InUse, "{error:#}");
+    victim.kill();
+    // Links go with their process; filters, on kernels before tcx, do not.
+    let left = hooks_now().remove(0).1;
+    assert_eq!(left.ingress, None);
+    let again = builder(&name, &here, &["wire"]).keep(Keep::Pinned).attach();
+    match again {
+        Ok(tracker) => assert_eq!(hooks(&tracker), [("wire".to_owned(), native())]),
+        Err(error) => assert!(left.egress.is_some(), "{error:#}"),
+    }
+    conntrack::detach(&name.0).unwrap();
+    assert_gone(&name, &here, "foreground");
+}
+
+#[test]
+#[ignore = "root"]
+fn killed_without_pins() {
+    let (here, _there) = wire();
+    let name = Name::new();
+    let victim = Victim::start(&name, &here, "process");
+    victim.wait_until("attached", || present(&here, "wire").len() == 2);
+    victim.kill();
+    // The next one takes the place of what may be left of it.
+    let next = builder(&Name::new(), &here, &["wire"]).attach().unwrap();
+    assert_eq!(hooks(&next), [("wire".to_owned(), native())]);
+    assert_eq!(present(&here, "wire").len(), 2, "nothing of the dead one");
+    drop(next);
+    assert_gone(&name, &here, "process");
+}
+
+#[test]
+#[ignore = "root"]
+fn killed_while_detaching() {
+    for wanted in [14, 11, 1] {
+        let (here, _there) = wire();
+        let name = Name::new();
+        drop(pinned(&name, &here, &["wire"]));
+        // Only removing can be slow enough to be caught: take pins away as a
+        // process that died on its way would have left them.
+        let mut pins = name.pins();
+        pins.sort_by_key(|pin| (pin == "map_meta", pin.starts_with("map"), pin.clone()));
+        while pins.len() > wanted {
+            let pin = name.dir().join(pins.remove(0));
+            std::fs::remove_file(&pin).expect("remove a pin");
+        }
+        if !has_tcx() {
+            here.sh("tc qdisc del dev wire clsact"); // goes before the programs
+        }
+        // The kernel lets go of links when it has time.
+        let end = Instant::now() + Duration::from_secs(10);
+        let links = || {
+            name.pins()
+                .iter()
+                .filter(|pin| pin.starts_with("link"))
+                .count()
+        };
+        while links() == 0 && has_tcx() && !present(&here, "wire").is_empty() {
+            assert!(Instant::now() < end, "links stay without pins");
+        }
+        assert_recovers(&name, &here, &format!("{wanted} pins left"));
+    }
+}
