@@ -20,6 +20,9 @@ pub enum Error {
         /// What was answered.
         source: libbpf_rs::Error,
     },
+    /// The product could not be loaded, or its tables not be read.
+    #[error("{0:#}")]
+    Product(#[from] conntrack_bpf::Error),
     /// A file of the machine or of the report could not be used.
     #[error("{what}: {source}")]
     Io {

@@ -10,6 +10,7 @@ pub mod args;
 pub mod error;
 pub mod machine;
 pub mod measure;
+pub mod program;
 pub mod report;
 pub mod rig;
 pub mod row;

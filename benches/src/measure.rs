@@ -87,7 +87,7 @@ impl Summary {
 ///
 /// # Errors
 /// If a run fails.
-pub fn round(rig: &Rig<'_>, frame: &[u8], packets: u32, number: usize) -> Result<Round> {
+pub fn round(rig: &Rig, frame: &[u8], packets: u32, number: usize) -> Result<Round> {
     let mut round = Round::default();
     for turn in 0..Target::ALL.len() {
         let target = Target::ALL[(number + turn) % Target::ALL.len()];
@@ -102,7 +102,7 @@ pub fn round(rig: &Rig<'_>, frame: &[u8], packets: u32, number: usize) -> Result
 /// # Errors
 /// If a run fails.
 pub fn send(
-    rig: &mut Rig<'_>,
+    rig: &mut Rig,
     traffic: Traffic,
     step: Step,
     flows: Flows,
@@ -121,16 +121,16 @@ pub fn send(
     Ok(())
 }
 
-/// Establishes all `flows` in floor and product.
+/// Establishes all `flows` in each of `targets`.
 ///
 /// # Errors
 /// If a run fails.
-pub fn establish(rig: &mut Rig<'_>, traffic: Traffic, flows: Flows) -> Result<()> {
+pub fn establish(rig: &mut Rig, traffic: Traffic, flows: Flows, targets: &[Target]) -> Result<()> {
     for &step in traffic.opening() {
         if step == Step::Confirm && traffic.settles() {
             sleep(STREAM_AGE);
         }
-        send(rig, traffic, step, flows, &[Target::Floor, Target::Product])?;
+        send(rig, traffic, step, flows, targets)?;
     }
     Ok(())
 }

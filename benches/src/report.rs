@@ -12,7 +12,7 @@ use crate::error::Context;
 use crate::error::Result;
 use crate::machine::Host;
 use crate::machine::Quiet;
-use crate::rig::ProgramSize;
+use crate::program::ProgramSize;
 use crate::row::Outcome;
 
 /// Above these, figures say more of the neighbours than of the programs.
@@ -38,11 +38,11 @@ pub struct Report {
 impl Report {
     /// Rows' ratios that moved too much for their figures to be trusted.
     #[must_use]
-    pub fn unsteady(&self) -> Vec<&'static str> {
+    pub fn unsteady(&self) -> Vec<&str> {
         self.rows
             .iter()
             .filter(|row| row.summary.spread > NOISY_SPREAD)
-            .map(|row| row.name)
+            .map(|row| row.name.as_str())
             .collect()
     }
 

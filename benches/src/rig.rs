@@ -2,39 +2,35 @@
 //! feeds them.
 
 use std::fmt;
-use std::fs;
 use std::mem::MaybeUninit;
-use std::mem::offset_of;
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use conntrack_bpf::counters::Meter;
+use conntrack_bpf::datapath::Datapath;
+use conntrack_bpf::datapath::LoadOptions;
+use conntrack_core::Config;
 use libbpf_rs::MapCore;
 use libbpf_rs::MapFlags;
+use libbpf_rs::MapHandle;
 use libbpf_rs::OpenObject;
-use libbpf_rs::Program;
 use libbpf_rs::ProgramInput;
 use libbpf_rs::ProgramMut;
-use libbpf_rs::num_possible_cpus;
-use libbpf_rs::query::ProgInfoIter;
-use libbpf_rs::query::ProgInfoQueryOptions;
 use libbpf_rs::skel::OpenSkel;
 use libbpf_rs::skel::SkelBuilder;
-use serde::Serialize;
 
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::machine::thread_cpu;
+use crate::program::ProgramSize;
 use crate::skel::drive::DriveSkel;
 use crate::skel::drive::DriveSkelBuilder;
-use crate::skel::drive::types as drive_types;
+use crate::skel::drive::types::drive_cursor;
 use crate::skel::floor::FloorSkel;
 use crate::skel::floor::FloorSkelBuilder;
-use crate::skel::product::ConntrackSkel;
-use crate::skel::product::ConntrackSkelBuilder;
-use crate::skel::product::OpenConntrackSkel;
-use crate::skel::product::types;
 use crate::traffic::Family;
 use crate::traffic::Flows;
 use crate::traffic::Step;
@@ -65,90 +61,51 @@ pub enum Hook {
     Tc,
 }
 
-/// How many flows the tables are made for. The product's has the slots that
-/// its own sizing gives that many flows: five for every four.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    /// Flows of the product's table of the row's family.
-    pub product: u32,
-    /// Entries of the floor's map of the row's family.
-    pub floor: u32,
-}
-
-/// Slots a bucket, and flows it is meant for.
-const SLOTS: u32 = 15;
-const FLOWS_A_BUCKET: u32 = 12;
-
-/// Buckets, or entries, of the family that a row does not use.
-const UNUSED: u32 = 16;
-
-/// Nothing times out while it is measured: five days, as an established TCP
-/// connection has them by default.
-const TIMEOUT_NS: u64 = 432_000_000_000_000;
-const GRACE_NS: u64 = 10_000_000;
-
-/// The loopback interface, which test runs pretend to come from.
-const LOOPBACK: u32 = 1;
-
-/// Slots that a table made for so many flows has.
-#[must_use]
-pub fn slots(flows: u32) -> u32 {
-    flows.div_ceil(FLOWS_A_BUCKET) * SLOTS
-}
-
-/// The places where libbpf keeps what a [`Rig`] borrows.
-#[derive(Debug)]
-pub struct Place {
-    product: MaybeUninit<OpenObject>,
-    floor: MaybeUninit<OpenObject>,
-    drive: MaybeUninit<OpenObject>,
-}
-
-impl Default for Place {
-    fn default() -> Self {
-        Self {
-            product: MaybeUninit::uninit(),
-            floor: MaybeUninit::uninit(),
-            drive: MaybeUninit::uninit(),
+impl Hook {
+    /// What a program returns that lets a packet pass: `XDP_PASS`,
+    /// `TC_ACT_UNSPEC`.
+    fn pass(self) -> u32 {
+        match self {
+            Self::Xdp => 2,
+            Self::Tc => u32::MAX,
         }
     }
 }
 
+/// Slots of a bucket of the product's tables.
+const SLOTS: u32 = 15;
+
+/// Entries of the floor's map of the family that a row does not use.
+const UNUSED: u32 = 16;
+
+/// The interface that test runs pretend to come from, the loopback, as one of
+/// the product's: `struct ct_iface` with its ifindex, counter slot and flags.
+const LOOPBACK: u32 = 1;
+const IFACE_SIZE: usize = 8;
+const IFACE_STAT: u16 = 1;
+const IFACE_ATTACHED: u16 = 1;
+
 /// What the product counted since it was loaded.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counters {
+pub struct Counts {
     /// Packets of established flows, of either direction.
     pub established: u64,
-    /// Packets that passed without a flow, for whatever reason.
-    pub passed: u64,
     /// Flows created.
     pub created: u64,
     /// Unassured flows pushed out by new ones.
     pub evicted: u64,
 }
 
-/// How large a program is.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProgramSize {
-    /// Its name.
-    pub name: String,
-    /// Instructions after the verifier, subprograms included.
-    pub instructions: usize,
-    /// Machine code, bytes.
-    pub machine_bytes: u32,
-    /// Instructions the verifier walked through.
-    pub verified: u32,
-}
-
 /// The three programs and their driver. Dropping it unloads them.
-pub struct Rig<'obj> {
-    product: ConntrackSkel<'obj>,
-    floor: FloorSkel<'obj>,
-    drive: DriveSkel<'obj>,
+pub struct Rig {
+    product: Datapath,
+    meter: Meter,
+    floor: FloorSkel<'static>,
+    drive: DriveSkel<'static>,
     hook: Hook,
 }
 
-impl fmt::Debug for Rig<'_> {
+impl fmt::Debug for Rig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rig")
             .field("hook", &self.hook)
@@ -156,59 +113,73 @@ impl fmt::Debug for Rig<'_> {
     }
 }
 
-impl<'obj> Rig<'obj> {
-    /// Loads everything for rows of one hook and family.
+impl Rig {
+    /// Loads everything; the product with its default settings and tables made
+    /// for `flows` flows of either family.
     ///
     /// # Errors
     /// If the kernel refuses a program or a map.
-    pub fn load(place: &'obj mut Place, hook: Hook, family: Family, sizes: Sizes) -> Result<Self> {
-        let product = load_product(&mut place.product, hook, family, sizes.product)?;
-        let floor = load_floor(&mut place.floor, family, sizes.floor)?;
+    pub fn load(flows: u32) -> Result<Self> {
+        let mut config = Config::default();
+        config.table.max_flows = flows;
+        config.table.max_flows_v6 = Some(flows);
+        let product = Datapath::load(&LoadOptions::new(&config))?;
+        know_loopback(&product.maps.ifaces)?;
+        let meter = Meter::map(&product)?;
         let drive = DriveSkelBuilder::default()
-            .open(&mut place.drive)
+            .open(place())
             .context("open the driver")?
             .load()
             .context("load the driver")?;
-        let rig = Self {
+        let floor = load_floor(UNUSED, UNUSED)?;
+        Ok(Self {
             product,
+            meter,
             floor,
             drive,
-            hook,
-        };
-        rig.connect()?;
-        Ok(rig)
+            hook: Hook::Xdp,
+        })
     }
 
-    /// Puts the programs of the hook where the driver jumps to.
-    fn connect(&self) -> Result<()> {
-        let map: &dyn MapCore = match self.hook {
+    /// Empties the tables and points the driver at the programs of a hook. The
+    /// floor gets maps of its own again, with room for `entries` flows of
+    /// `family`.
+    ///
+    /// # Errors
+    /// If the kernel refuses a map.
+    pub fn reset(&mut self, hook: Hook, family: Family, entries: u32) -> Result<()> {
+        wipe(&self.product.maps.table4, self.product.meta.buckets4)?;
+        wipe(&self.product.maps.table6, self.product.meta.buckets6)?;
+        self.floor = match family {
+            Family::V4 => load_floor(entries, UNUSED)?,
+            Family::V6 => load_floor(UNUSED, entries)?,
+        };
+        self.hook = hook;
+        let map: &dyn MapCore = match hook {
             Hook::Xdp => &self.drive.maps.targets_xdp,
             Hook::Tc => &self.drive.maps.targets_tc,
         };
         for target in Target::ALL {
-            let fd = self.program(target).as_fd().as_raw_fd();
-            map.update(
-                &(target as u32).to_ne_bytes(),
-                &fd.to_ne_bytes(),
-                MapFlags::ANY,
-            )
-            .context("point the driver at a program")?;
+            let fd = self.program(target).as_raw_fd();
+            let key = (target as u32).to_ne_bytes();
+            map.update(&key, &fd.to_ne_bytes(), MapFlags::ANY)
+                .context("point the driver at a program")?;
         }
         Ok(())
     }
 
-    fn program(&self, target: Target) -> &ProgramMut<'obj> {
+    fn program(&self, target: Target) -> BorrowedFd<'_> {
         match (self.hook, target) {
-            (Hook::Xdp, Target::Empty) => &self.floor.progs.empty_xdp,
-            (Hook::Xdp, Target::Floor) => &self.floor.progs.floor_xdp,
-            (Hook::Xdp, Target::Product) => &self.product.progs.ct_xdp,
-            (Hook::Tc, Target::Empty) => &self.floor.progs.empty_tc,
-            (Hook::Tc, Target::Floor) => &self.floor.progs.floor_tc,
-            (Hook::Tc, Target::Product) => &self.product.progs.ct_tc_ingress,
+            (Hook::Xdp, Target::Empty) => self.floor.progs.empty_xdp.as_fd(),
+            (Hook::Xdp, Target::Floor) => self.floor.progs.floor_xdp.as_fd(),
+            (Hook::Xdp, Target::Product) => self.product.programs.xdp.as_fd(),
+            (Hook::Tc, Target::Empty) => self.floor.progs.empty_tc.as_fd(),
+            (Hook::Tc, Target::Floor) => self.floor.progs.floor_tc.as_fd(),
+            (Hook::Tc, Target::Product) => self.product.programs.tc_ingress.as_fd(),
         }
     }
 
-    fn driver(&self, target: Target) -> &ProgramMut<'obj> {
+    fn driver(&self, target: Target) -> &ProgramMut<'static> {
         match (self.hook, target) {
             (Hook::Xdp, Target::Empty) => &self.drive.progs.drive_xdp_empty,
             (Hook::Xdp, Target::Floor) => &self.drive.progs.drive_xdp_floor,
@@ -225,7 +196,7 @@ impl<'obj> Rig<'obj> {
             data.script = traffic.script(step, flows);
         }
         if let Some(data) = self.drive.maps.data_cursors_data.as_deref_mut() {
-            data.cursors = [drive_types::drive_cursor::default(); 3];
+            data.cursors = [drive_cursor::default(); 3];
         }
     }
 
@@ -235,10 +206,6 @@ impl<'obj> Rig<'obj> {
     /// # Errors
     /// If the run fails, or if the program does not pass what it is given.
     pub fn run(&self, target: Target, frame: &[u8], packets: u32) -> Result<Duration> {
-        let (pass, what) = match self.hook {
-            Hook::Xdp => (2, "run XDP programs"),
-            Hook::Tc => (u32::MAX, "run TC programs"),
-        };
         let driver = self.driver(target);
         let input = ProgramInput {
             data_in: Some(frame),
@@ -246,49 +213,39 @@ impl<'obj> Rig<'obj> {
             ..ProgramInput::default()
         };
         let before = thread_cpu()?;
-        let output = driver.test_run(input).context(what)?;
+        let output = driver.test_run(input).context("run a program")?;
         let spent = thread_cpu()? - before;
-        if output.return_value != pass {
+        if output.return_value != self.hook.pass() {
             return Err(Error::Wrong {
                 row: format!("{target:?}"),
-                what: format!("the verdict is {}, not {pass}", output.return_value),
+                what: format!("it returned {}, which does not pass", output.return_value),
             });
         }
         Ok(spent)
     }
 
+    /// The product that was loaded.
+    #[must_use]
+    pub fn product(&self) -> &Datapath {
+        &self.product
+    }
+
+    /// Slots of either of the product's tables.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        self.product.meta.buckets4 * SLOTS
+    }
+
     /// What the product has counted, on all CPUs.
-    ///
-    /// # Errors
-    /// If the map cannot be read.
-    pub fn counters(&self) -> Result<Counters> {
-        let mut sum = Counters::default();
-        for cpu in 0..possible_cpus()? {
-            let entry = self
-                .product
-                .maps
-                .ct_cpu
-                .lookup(&cpu.to_ne_bytes(), MapFlags::ANY)
-                .context("read the product's counters")?
-                .unwrap_or_default();
-            let words = |offset: usize| {
-                entry
-                    .get(offset..)
-                    .unwrap_or_default()
-                    .chunks_exact(8)
-                    .map(word_of)
-            };
-            let classes: Vec<u64> = words(offset_of!(types::ct_cpu, classes)).take(10).collect();
-            let table: Vec<u64> = words(offset_of!(types::ct_cpu, table)).take(6).collect();
-            let established = types::ct_class::CT_CLASS_ESTABLISHED.0 as usize;
-            sum.established += classes[established] + classes[classes.len() / 2 + established];
-            sum.passed += words(offset_of!(types::ct_cpu, passed))
-                .take(types::ct_pass::CT_PASS_REASONS.0 as usize)
-                .sum::<u64>();
-            sum.created += table[types::ct_table_event::CT_TABLE_CREATED.0 as usize];
-            sum.evicted += table[types::ct_table_event::CT_TABLE_EVICTED.0 as usize];
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let counters = self.meter.read();
+        let state = &counters.ct_state;
+        Counts {
+            established: state.original.established + state.reply.established,
+            created: counters.table.created,
+            evicted: counters.table.evicted,
         }
-        Ok(sum)
     }
 
     /// Flows the floor program knows.
@@ -300,132 +257,65 @@ impl<'obj> Rig<'obj> {
         }
     }
 
-    /// Sizes of the programs that were compared.
+    /// Sizes of the programs that are compared.
     ///
     /// # Errors
-    /// If the kernel does not tell which programs they are.
-    pub fn sizes(&self) -> Result<Vec<ProgramSize>> {
-        [Target::Floor, Target::Product]
-            .map(|target| size_of_program(self.program(target)))
-            .into_iter()
-            .collect()
+    /// If the kernel does not tell.
+    pub fn sizes(&self) -> Result<[ProgramSize; 2]> {
+        Ok([
+            ProgramSize::read(self.program(Target::Floor))?,
+            ProgramSize::read(self.program(Target::Product))?,
+        ])
     }
 }
 
-fn word_of(bytes: &[u8]) -> u64 {
-    bytes.try_into().map_or(0, u64::from_ne_bytes)
+/// Where libbpf keeps what a skeleton borrows: eight bytes, for ever.
+fn place() -> &'static mut MaybeUninit<OpenObject> {
+    Box::leak(Box::new(MaybeUninit::uninit()))
 }
 
-fn possible_cpus() -> Result<u32> {
-    Ok(num_possible_cpus().context("ask for the number of CPUs")? as u32)
-}
-
-fn load_product<'obj>(
-    place: &'obj mut MaybeUninit<OpenObject>,
-    hook: Hook,
-    family: Family,
-    flows: u32,
-) -> Result<ConntrackSkel<'obj>> {
-    let cpus = possible_cpus()?;
-    let buckets = flows.div_ceil(FLOWS_A_BUCKET).max(2);
-    let (buckets4, buckets6) = match family {
-        Family::V4 => (buckets, UNUSED),
-        Family::V6 => (UNUSED, buckets),
-    };
-    let mut open = ConntrackSkelBuilder::default()
-        .open(place)
-        .context("open the product's program")?;
-    let what = "size the product's maps";
-    open.maps
-        .ct_table4
-        .set_max_entries(buckets4)
-        .context(what)?;
-    open.maps
-        .ct_table6
-        .set_max_entries(buckets6)
-        .context(what)?;
-    open.maps.ct_cpu.set_max_entries(cpus).context(what)?;
-    open.maps.ct_scratch.set_max_entries(cpus).context(what)?;
-    let interfaces = open.maps.ct_ifstats.max_entries() * cpus;
-    open.maps
-        .ct_ifstats
-        .set_max_entries(interfaces)
-        .context(what)?;
-    open.progs.ct_xdp.set_autoload(hook == Hook::Xdp);
-    open.progs.ct_tc_ingress.set_autoload(hook == Hook::Tc);
-    open.progs.ct_tc_egress.set_autoload(false);
-    configure(&mut open, [buckets4, buckets6], cpus);
-    open.load().context("load the product's program")
-}
-
-/// Settings of a tracker with one interface, which is the loopback's.
-fn configure(open: &mut OpenConntrackSkel<'_>, buckets: [u32; 2], cpus: u32) {
-    if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
-        [rodata.cfg_buckets4, rodata.cfg_buckets6] = buckets;
-        rodata.cfg_cpus = cpus;
-        // Any will do, but for runs to be comparable, the same.
-        rodata.cfg_hash_seed = std::array::from_fn(|i| 0x9e37_79b9_u32.wrapping_mul(i as u32 + 1));
-    }
-    if let Some(data) = open.maps.data_settings_data.as_deref_mut() {
-        data.ct_settings.timeout_ns.fill(TIMEOUT_NS);
-        data.ct_settings.grace_ns = GRACE_NS;
-        data.ct_settings.tcp_loose = 1;
-        data.ct_settings.tcp_max_retrans = 3;
-    }
-    if let Some(data) = open.maps.data_ifaces_data.as_deref_mut() {
-        data.ct_ifaces[LOOPBACK as usize] = types::ct_iface {
-            ifindex: LOOPBACK,
-            stat: 1,
-            flags: 1,
-        };
-    }
-}
-
-fn load_floor<'obj>(
-    place: &'obj mut MaybeUninit<OpenObject>,
-    family: Family,
-    flows: u32,
-) -> Result<FloorSkel<'obj>> {
+fn load_floor(entries4: u32, entries6: u32) -> Result<FloorSkel<'static>> {
     let mut open = FloorSkelBuilder::default()
-        .open(place)
+        .open(place())
         .context("open the floor program")?;
-    let (entries4, entries6) = match family {
-        Family::V4 => (flows, UNUSED),
-        Family::V6 => (UNUSED, flows),
-    };
-    open.maps
-        .floor4
-        .set_max_entries(entries4)
-        .context("size the floor's map")?;
-    open.maps
-        .floor6
-        .set_max_entries(entries6)
-        .context("size the floor's map")?;
+    for (map, entries) in [
+        (&mut open.maps.floor4, entries4),
+        (&mut open.maps.floor6, entries6),
+    ] {
+        map.set_max_entries(entries)
+            .context("size the floor's map")?;
+    }
     open.load().context("load the floor program")
 }
 
-fn size_of_program(program: &Program<'_>) -> Result<ProgramSize> {
-    let name = program.name().to_string_lossy().into_owned();
-    let what = format!("ask for the size of {name}");
-    let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
-    let text = fs::read_to_string(path).context(&what)?;
-    let id = text
-        .lines()
-        .find_map(|line| line.strip_prefix("prog_id:"))
-        .and_then(|id| id.trim().parse::<u32>().ok());
-    let options = ProgInfoQueryOptions::default()
-        .include_xlated_prog_insns(true)
-        .include_jited_func_lens(true);
-    let info = ProgInfoIter::with_query_opts(options)
-        .find(|info| Some(info.id) == id)
-        .ok_or_else(|| Error::Wrong {
-            row: name.clone(),
-            what: "it is not loaded".to_owned(),
-        })?;
-    Ok(ProgramSize {
-        name,
-        instructions: info.xlated_prog_insns.len() / 8,
-        machine_bytes: info.jited_func_lens.iter().sum(),
-        verified: info.verified_insns,
+/// Enters the loopback interface among the product's, which is all attaching
+/// to it would change for a packet.
+fn know_loopback(ifaces: &MapHandle) -> Result<()> {
+    let what = "enter the loopback interface";
+    let key = 0_u32.to_ne_bytes();
+    let mut table = ifaces
+        .lookup(&key, MapFlags::ANY)
+        .context(what)?
+        .unwrap_or_default();
+    let entry = [
+        LOOPBACK.to_ne_bytes().as_slice(),
+        &IFACE_STAT.to_ne_bytes(),
+        &IFACE_ATTACHED.to_ne_bytes(),
+    ]
+    .concat();
+    let start = LOOPBACK as usize * IFACE_SIZE;
+    if let Some(place) = table.get_mut(start..start + IFACE_SIZE) {
+        place.copy_from_slice(&entry);
+    }
+    ifaces.update(&key, &table, MapFlags::ANY).context(what)
+}
+
+/// Zeroes a table: all slots free, and rested for ever.
+fn wipe(table: &MapHandle, buckets: u32) -> Result<()> {
+    let empty = vec![0; table.value_size() as usize];
+    (0..buckets).try_for_each(|bucket| {
+        table
+            .update(&bucket.to_ne_bytes(), &empty, MapFlags::ANY)
+            .context("empty a flow table")
     })
 }

@@ -9,14 +9,10 @@ use crate::measure::Summary;
 use crate::measure::establish;
 use crate::measure::round;
 use crate::measure::send;
-use crate::rig::Counters;
+use crate::rig::Counts;
 use crate::rig::Hook;
-use crate::rig::Place;
-use crate::rig::ProgramSize;
 use crate::rig::Rig;
-use crate::rig::Sizes;
 use crate::rig::Target;
-use crate::rig::slots;
 use crate::traffic::Flows;
 use crate::traffic::Step;
 use crate::traffic::Traffic;
@@ -24,199 +20,203 @@ use crate::traffic::Traffic;
 /// What happens in a row.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Work {
-    /// Packets of `flows` established flows, round robin.
+    /// Packets of established flows, round robin, as many as the row says.
     Established,
-    /// `flows` flows begin, in tables made for that many and empty.
+    /// Flows begin in empty tables, as many as they are made for.
     NewEmpty,
-    /// Flows begin in tables made for `flows`, of whose slots 80 % are taken;
-    /// a twentieth of `flows` more.
+    /// Flows begin in tables of whose slots 80 % are taken; a twentieth more
+    /// than there are.
     NewLoaded,
     /// Flows begin in a table of whose slots all hold unassured flows: one has
     /// to go for each. The floor's map, which would refuse them, is empty.
     NewFull,
 }
 
-/// One line of the report.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// What it is called.
-    pub name: &'static str,
-    /// What happens.
-    pub work: Work,
-    /// Where.
-    pub hook: Hook,
-    /// Whose packets.
-    pub traffic: Traffic,
-    /// How many flows.
-    pub flows: u32,
-    /// The ratio it must not exceed, where there is one.
-    pub budget: Option<f64>,
+/// How often a row is repeated.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
     /// Rounds: of test runs for established flows, of fresh tables for new ones.
     pub rounds: usize,
     /// Packets of one test run.
     pub packets: u32,
 }
 
+/// One line of the report.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    work: Work,
+    traffic: Traffic,
+    flows: u32,
+    hook: Hook,
+    budget: Option<f64>,
+}
+
 /// A row, measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     /// [`Row::name`].
-    pub name: &'static str,
-    /// [`Row::flows`].
+    pub name: String,
+    /// How many flows.
     pub flows: u32,
-    /// [`Row::budget`].
+    /// The ratio it must not exceed, where there is one.
     pub budget: Option<f64>,
     /// The figures.
     #[serde(flatten)]
     pub summary: Summary,
-    /// The programs they are of.
-    #[serde(skip)]
-    pub programs: Vec<ProgramSize>,
 }
+
+/// A table this large and no larger is loaded for a few flows.
+const SMALLEST: u32 = 10_000;
 
 /// Part of the packets that may go another way than the row says: flows that
 /// found no slot in a table as full as that.
 const STRAYS: f64 = 0.02;
 
 impl Row {
-    /// Measures it.
+    /// Of so many flows, at XDP, without a budget.
+    #[must_use]
+    pub const fn new(work: Work, traffic: Traffic, flows: u32) -> Self {
+        Self {
+            work,
+            traffic,
+            flows,
+            hook: Hook::Xdp,
+            budget: None,
+        }
+    }
+
+    /// The ratio it must not exceed.
+    #[must_use]
+    pub const fn budget(mut self, ratio: f64) -> Self {
+        self.budget = Some(ratio);
+        self
+    }
+
+    /// At TC ingress.
+    #[must_use]
+    pub const fn at_tc(mut self) -> Self {
+        self.hook = Hook::Tc;
+        self
+    }
+
+    /// What happens in it.
+    #[must_use]
+    pub const fn work(&self) -> Work {
+        self.work
+    }
+
+    /// How many flows the tables are made for.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        self.flows.max(SMALLEST)
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let what = match self.work {
+            Work::Established => "",
+            Work::NewEmpty => "new, into empty, ",
+            Work::NewLoaded => "new, table at 80 %, ",
+            Work::NewFull => "new, table full, evicting, ",
+        };
+        let flows = match self.flows {
+            1 => "1 flow".to_owned(),
+            many if many % 1_000_000 == 0 => format!("{}M flows", many / 1_000_000),
+            many if many % 1000 == 0 => format!("{}k flows", many / 1000),
+            many => format!("{many} flows"),
+        };
+        let hook = match self.hook {
+            Hook::Xdp => "",
+            Hook::Tc => ", TC",
+        };
+        format!("{}, {what}{flows}{hook}", self.traffic.name())
+    }
+
+    /// Measures it in a rig with tables of its [`Row::capacity`].
     ///
     /// # Errors
-    /// If something cannot be loaded or run, or if what ran was not what the
-    /// row says.
-    pub fn run(&self) -> Result<Outcome> {
-        let (rounds, programs) = match self.work {
-            Work::Established => self.established()?,
-            Work::NewEmpty | Work::NewLoaded | Work::NewFull => self.new_flows()?,
+    /// If something cannot be run, or if what ran was not what the row says.
+    pub fn run(&self, rig: &mut Rig, effort: Effort) -> Result<Outcome> {
+        let rounds = match self.work {
+            Work::Established => self.established(rig, effort)?,
+            Work::NewEmpty | Work::NewLoaded | Work::NewFull => self.new_flows(rig, effort)?,
         };
         Ok(Outcome {
-            name: self.name,
+            name: self.name(),
             flows: self.flows,
             budget: self.budget,
             summary: Summary::of(&rounds),
-            programs,
         })
     }
 
-    fn established(&self) -> Result<(Vec<Round>, Vec<ProgramSize>)> {
-        let mut place = Place::default();
-        let sizes = Sizes {
-            product: self.flows,
-            floor: self.flows,
-        };
-        let mut rig = Rig::load(&mut place, self.hook, self.traffic.family, sizes)?;
-        establish(
-            &mut rig,
-            self.traffic,
-            Flows {
-                first: 0,
-                count: self.flows,
-                in_order: true,
-            },
-        )?;
-
+    fn established(&self, rig: &mut Rig, effort: Effort) -> Result<Vec<Round>> {
+        rig.reset(self.hook, self.traffic.family, self.capacity())?;
+        let flows = Flows::in_order(0, self.flows);
+        establish(rig, self.traffic, flows, &[Target::Floor, Target::Product])?;
         let frame = self.traffic.frame(Step::Data);
-        let flows = Flows {
-            first: 0,
-            count: self.flows,
-            in_order: false,
-        };
-        rig.script(self.traffic, Step::Data, flows);
-        round(&rig, &frame, self.packets, 0)?; // fills caches, of CPU and branches
-        let before = rig.counters()?;
-        let rounds = (0..self.rounds)
-            .map(|number| round(&rig, &frame, self.packets, number))
+        rig.script(self.traffic, Step::Data, Flows::strided(self.flows));
+        round(rig, &frame, effort.packets, 0)?; // fills caches, of data and branches
+        let before = rig.counts();
+        let rounds = (0..effort.rounds)
+            .map(|number| round(rig, &frame, effort.packets, number))
             .collect::<Result<Vec<Round>>>()?;
 
-        let sent = self.rounds as u64 * u64::from(self.packets);
-        let after = rig.counters()?;
-        self.check(
-            "packets of established flows",
-            sent,
-            sent,
-            after.established - before.established,
-        )?;
-        self.check(
-            "flows of the floor",
-            self.flows.into(),
-            self.flows.into(),
-            rig.floor_flows(self.traffic.family) as u64,
-        )?;
-        Ok((rounds, rig.sizes()?))
+        let sent = effort.rounds as u64 * u64::from(effort.packets);
+        let counted = rig.counts().established - before.established;
+        self.check("packets of established flows", sent, sent, counted)?;
+        let flows = u64::from(self.flows);
+        let known = rig.floor_flows(self.traffic.family) as u64;
+        self.check("flows of the floor", flows, flows, known)?;
+        Ok(rounds)
     }
 
-    /// Each round fills fresh tables, some packets of one program and then some
+    /// Each round fills tables anew, some packets of one program and then some
     /// of the next.
-    fn new_flows(&self) -> Result<(Vec<Round>, Vec<ProgramSize>)> {
+    fn new_flows(&self, rig: &mut Rig, effort: Effort) -> Result<Vec<Round>> {
         let frame = self.traffic.frame(Step::Open);
         let mut rounds = Vec::new();
-        let mut programs = Vec::new();
-        for _ in 0..self.rounds {
-            let mut place = Place::default();
-            let sizes = Sizes {
-                product: self.flows,
-                floor: slots(self.flows),
-            };
-            let mut rig = Rig::load(&mut place, self.hook, self.traffic.family, sizes)?;
-            let flows = self.prefill(&mut rig)?;
+        for _ in 0..effort.rounds {
+            rig.reset(self.hook, self.traffic.family, rig.slots())?;
+            let flows = self.prefill(rig)?;
             rig.script(self.traffic, Step::Open, flows);
-            let before = rig.counters()?;
+            let before = rig.counts();
             let mut sum = Round::default();
-            let batches = flows.count / self.packets;
+            let packets = effort.packets.min(flows.count);
+            let batches = flows.count / packets;
             for batch in 0..batches {
-                let part = round(&rig, &frame, self.packets, batch as usize)?;
+                let part = round(rig, &frame, packets, batch as usize)?;
                 for (sum, part) in sum.ns.iter_mut().zip(part.ns) {
                     *sum += part / f64::from(batches);
                 }
             }
             rounds.push(sum);
-            self.check_new(&rig, batches * self.packets, before)?;
-            programs = rig.sizes()?;
+            self.check_new(rig.counts(), before, batches * packets)?;
         }
-        Ok((rounds, programs))
+        Ok(rounds)
     }
 
     /// Brings the tables to where the row begins. Returns the flows to begin then.
-    fn prefill(&self, rig: &mut Rig<'_>) -> Result<Flows> {
-        let all = slots(self.flows);
-        let (before, targets, count) = match self.work {
-            Work::NewLoaded => (
-                all / 5 * 4,
-                [Target::Floor, Target::Product].as_slice(),
-                self.flows / 20,
-            ),
+    fn prefill(&self, rig: &mut Rig) -> Result<Flows> {
+        let both = [Target::Floor, Target::Product];
+        let slots = rig.slots();
+        let (there, targets, count) = match self.work {
+            Work::NewLoaded => (slots / 5 * 4, both.as_slice(), self.flows / 20),
             // Half as many again, so that hardly a bucket has room left.
-            Work::NewFull => (all + all / 2, [Target::Product].as_slice(), self.flows / 2),
-            Work::NewEmpty | Work::Established => (0, [].as_slice(), self.flows),
+            Work::NewFull => (slots / 2 * 3, &both[1..], self.flows / 2),
+            Work::NewEmpty | Work::Established => (0, &both[..0], self.flows),
         };
-        let flows = Flows {
-            first: 0,
-            count: before,
-            in_order: true,
-        };
-        send(rig, self.traffic, Step::Open, flows, targets)?;
-        Ok(Flows {
-            first: before,
-            count,
-            in_order: true,
-        })
+        let before = Flows::in_order(0, there);
+        send(rig, self.traffic, Step::Open, before, targets)?;
+        Ok(Flows::in_order(there, count))
     }
 
-    fn check_new(&self, rig: &Rig<'_>, sent: u32, before: Counters) -> Result<()> {
-        let after = rig.counters()?;
-        self.check(
-            "flows created",
-            sent.into(),
-            sent.into(),
-            after.created - before.created,
-        )?;
+    fn check_new(&self, after: Counts, before: Counts, sent: u32) -> Result<()> {
+        let sent = u64::from(sent);
         let evicted = if self.work == Work::NewFull { sent } else { 0 };
-        self.check(
-            "flows evicted",
-            sent.into(),
-            evicted.into(),
-            after.evicted - before.evicted,
-        )
+        self.check("flows created", sent, sent, after.created - before.created)?;
+        let gone = after.evicted - before.evicted;
+        self.check("flows evicted", sent, evicted, gone)
     }
 
     /// Fails if more of the `sent` packets went astray than may.
@@ -225,8 +225,28 @@ impl Row {
             return Ok(());
         }
         Err(Error::Wrong {
-            row: self.name.to_owned(),
+            row: self.name(),
             what: format!("{expected} {what} expected, {found} found"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traffic::Family;
+    use crate::traffic::Proto;
+
+    #[test]
+    fn names_say_all_that_differs() {
+        let tcp4 = Traffic {
+            family: Family::V4,
+            proto: Proto::Tcp,
+        };
+        let hot = Row::new(Work::Established, tcp4, 1);
+        assert_eq!(hot.name(), "TCP/IPv4, 1 flow");
+        assert_eq!(hot.at_tc().name(), "TCP/IPv4, 1 flow, TC");
+        let new = Row::new(Work::NewEmpty, tcp4, 1_000_000);
+        assert_eq!(new.name(), "TCP/IPv4, new, into empty, 1M flows");
     }
 }

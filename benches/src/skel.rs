@@ -13,10 +13,6 @@
     reason = "generated code"
 )]
 
-pub(crate) mod product {
-    include!(concat!(env!("OUT_DIR"), "/conntrack.skel.rs"));
-}
-
 pub(crate) mod floor {
     include!(concat!(env!("OUT_DIR"), "/floor.skel.rs"));
 }

@@ -56,9 +56,38 @@ pub struct Flows {
     pub in_order: bool,
 }
 
+impl Flows {
+    /// `count` flows from number `first` on, one after the other.
+    #[must_use]
+    pub fn in_order(first: u32, count: u32) -> Self {
+        Self {
+            first,
+            count,
+            in_order: true,
+        }
+    }
+
+    /// `count` flows from number 0 on, each far from the one before.
+    #[must_use]
+    pub fn strided(count: u32) -> Self {
+        Self {
+            first: 0,
+            count,
+            in_order: false,
+        }
+    }
+}
+
 const ETHERNET: usize = 14;
 const TCP_HEADER: usize = 20;
 const PAYLOAD: usize = 100;
+
+/// MSS 1460, SACK permitted, timestamps, window scale 7: Linux's SYN.
+const SYN_OPTIONS: [u8; 20] = [
+    2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7,
+];
+/// Two NOPs and timestamps: what nearly every other segment carries.
+const OPTIONS: [u8; 12] = [1, 1, 8, 10, 0, 0, 0, 2, 0, 0, 0, 1];
 
 const SYN: u8 = 0x02;
 const PSH: u8 = 0x08;
@@ -118,8 +147,13 @@ impl Traffic {
         let payload = if step == Step::Data { PAYLOAD } else { 0 };
         match self.proto {
             Proto::Tcp => {
-                let mut tcp = vec![0; TCP_HEADER + payload];
-                tcp[12] = 5 << 4;
+                let options: &[u8] = match step {
+                    Step::Open | Step::Answer => &SYN_OPTIONS,
+                    Step::Confirm | Step::Data => &OPTIONS,
+                };
+                let header = TCP_HEADER + options.len();
+                let mut tcp = vec![0; header + payload];
+                tcp[12] = (header as u8 / 4) << 4;
                 tcp[13] = match step {
                     Step::Open => SYN,
                     Step::Answer => SYN | ACK,
@@ -127,6 +161,7 @@ impl Traffic {
                     Step::Data => PSH | ACK,
                 };
                 tcp[14..16].copy_from_slice(&u16::MAX.to_be_bytes());
+                tcp[TCP_HEADER..header].copy_from_slice(options);
                 tcp
             }
             Proto::Udp => {
@@ -135,6 +170,19 @@ impl Traffic {
                 udp
             }
             Proto::Icmp => vec![0; 8 + PAYLOAD],
+        }
+    }
+
+    /// Protocol and family.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match (self.proto, self.family) {
+            (Proto::Tcp, Family::V4) => "TCP/IPv4",
+            (Proto::Tcp, Family::V6) => "TCP/IPv6",
+            (Proto::Udp, Family::V4) => "UDP/IPv4",
+            (Proto::Udp, Family::V6) => "UDP/IPv6",
+            (Proto::Icmp, Family::V4) => "ICMP/IPv4",
+            (Proto::Icmp, Family::V6) => "ICMP/IPv6",
         }
     }
 

@@ -10,10 +10,11 @@ use conntrack_bench::machine::Host;
 use conntrack_bench::machine::Watch;
 use conntrack_bench::machine::need_root;
 use conntrack_bench::machine::pin;
+use conntrack_bench::program::ProgramSize;
 use conntrack_bench::report::Report;
 use conntrack_bench::report::write_json;
-use conntrack_bench::rig::Hook;
-use conntrack_bench::rig::ProgramSize;
+use conntrack_bench::rig::Rig;
+use conntrack_bench::row::Effort;
 use conntrack_bench::row::Row;
 use conntrack_bench::row::Work;
 use conntrack_bench::traffic::Family;
@@ -30,193 +31,70 @@ const UDP4: Traffic = traffic(Family::V4, Proto::Udp);
 const UDP6: Traffic = traffic(Family::V6, Proto::Udp);
 const ICMP4: Traffic = traffic(Family::V4, Proto::Icmp);
 
-/// Rounds and packets a round: for one flow, for many, and for new ones.
-struct Effort {
-    hot: (usize, u32),
-    cold: (usize, u32),
-    new: (usize, u32),
-    new_million: (usize, u32),
-}
+/// Those of one size stand together: programs are loaded once for all of them.
+const ROWS: [Row; 17] = [
+    Row::new(Work::Established, TCP4, 1).budget(1.35),
+    Row::new(Work::Established, TCP6, 1),
+    Row::new(Work::Established, UDP4, 1),
+    Row::new(Work::Established, UDP6, 1),
+    Row::new(Work::Established, ICMP4, 1),
+    Row::new(Work::Established, TCP4, 1).at_tc(),
+    Row::new(Work::Established, TCP4, 10_000),
+    Row::new(Work::Established, TCP4, 100_000).budget(0.75),
+    Row::new(Work::Established, TCP6, 100_000),
+    Row::new(Work::Established, UDP4, 100_000),
+    Row::new(Work::NewEmpty, TCP4, 100_000).budget(1.05),
+    Row::new(Work::NewEmpty, TCP6, 100_000),
+    Row::new(Work::NewEmpty, UDP4, 100_000),
+    Row::new(Work::NewLoaded, TCP4, 100_000),
+    Row::new(Work::NewFull, TCP4, 100_000).budget(1.30),
+    Row::new(Work::Established, TCP4, 1_000_000).budget(0.75),
+    Row::new(Work::NewEmpty, TCP4, 1_000_000).budget(1.05),
+];
 
-const QUICK: Effort = Effort {
-    hot: (15, 100_000),
-    cold: (15, 100_000),
-    new: (5, 10_000),
-    new_million: (2, 100_000),
-};
-const FULL: Effort = Effort {
-    hot: (100, 200_000),
-    cold: (60, 200_000),
-    new: (25, 10_000),
-    new_million: (9, 100_000),
-};
-
-fn rows(effort: &Effort) -> Vec<Row> {
-    let row = |name, work, hook, traffic, flows, budget, (rounds, packets)| Row {
-        name,
-        work,
-        hook,
-        traffic,
-        flows,
-        budget,
-        rounds,
-        packets,
+/// A round of a row with many flows is one lap or less: between two packets of
+/// a flow, all the others' come, and the other programs' run.
+fn effort(row: &Row, quick: bool) -> Effort {
+    let (rounds, packets) = match (row.work(), row.capacity() >= 1_000_000, quick) {
+        (Work::Established, _, true) => (15, 100_000),
+        (Work::Established, _, false) => (100, 100_000),
+        (_, false, true) => (5, 10_000),
+        (_, false, false) => (25, 10_000),
+        (_, true, true) => (2, 100_000),
+        (_, true, false) => (9, 100_000),
     };
-    let Effort {
-        hot,
-        cold,
-        new,
-        new_million,
-    } = *effort;
-    let (xdp, tc, old) = (Hook::Xdp, Hook::Tc, Work::Established);
-    vec![
-        row(
-            "established TCP/IPv4, 1 flow",
-            old,
-            xdp,
-            TCP4,
-            1,
-            Some(1.35),
-            hot,
-        ),
-        row("established TCP/IPv6, 1 flow", old, xdp, TCP6, 1, None, hot),
-        row("established UDP/IPv4, 1 flow", old, xdp, UDP4, 1, None, hot),
-        row("established UDP/IPv6, 1 flow", old, xdp, UDP6, 1, None, hot),
-        row("ICMP/IPv4, 1 flow", old, xdp, ICMP4, 1, None, hot),
-        row(
-            "established TCP/IPv4, 1 flow, TC",
-            old,
-            tc,
-            TCP4,
-            1,
-            None,
-            hot,
-        ),
-        row(
-            "established TCP/IPv4, 10k flows",
-            old,
-            xdp,
-            TCP4,
-            10_000,
-            None,
-            cold,
-        ),
-        row(
-            "established TCP/IPv4, 100k flows",
-            old,
-            xdp,
-            TCP4,
-            100_000,
-            Some(0.75),
-            cold,
-        ),
-        row(
-            "established TCP/IPv6, 100k flows",
-            old,
-            xdp,
-            TCP6,
-            100_000,
-            None,
-            cold,
-        ),
-        row(
-            "established UDP/IPv4, 100k flows",
-            old,
-            xdp,
-            UDP4,
-            100_000,
-            None,
-            cold,
-        ),
-        row(
-            "established TCP/IPv4, 1M flows",
-            old,
-            xdp,
-            TCP4,
-            1_000_000,
-            Some(0.75),
-            cold,
-        ),
-        row(
-            "new TCP/IPv4, 100k into empty",
-            Work::NewEmpty,
-            xdp,
-            TCP4,
-            100_000,
-            Some(1.05),
-            new,
-        ),
-        row(
-            "new TCP/IPv6, 100k into empty",
-            Work::NewEmpty,
-            xdp,
-            TCP6,
-            100_000,
-            None,
-            new,
-        ),
-        row(
-            "new UDP/IPv4, 100k into empty",
-            Work::NewEmpty,
-            xdp,
-            UDP4,
-            100_000,
-            None,
-            new,
-        ),
-        row(
-            "new TCP/IPv4, 1M into empty",
-            Work::NewEmpty,
-            xdp,
-            TCP4,
-            1_000_000,
-            Some(1.05),
-            new_million,
-        ),
-        row(
-            "new TCP/IPv4, 100k table at 80 %",
-            Work::NewLoaded,
-            xdp,
-            TCP4,
-            100_000,
-            None,
-            (new.0, 1_000),
-        ),
-        row(
-            "new TCP/IPv4, 100k table full, evicting",
-            Work::NewFull,
-            xdp,
-            TCP4,
-            100_000,
-            Some(1.3),
-            new,
-        ),
-    ]
+    Effort { rounds, packets }
 }
 
 fn measure(args: &Args) -> Result<Report> {
     need_root()?;
-    let effort = if args.quick { &QUICK } else { &FULL };
-    let mut rows = rows(effort);
-    if let Some(part) = &args.row {
-        rows.retain(|row| row.name.contains(part));
-        if rows.is_empty() {
-            return Err(Error::NoSuchRow(part.clone()));
-        }
-    }
+    let wanted = args.row.as_deref().unwrap_or_default();
+    let rows = ROWS.iter().filter(|row| row.name().contains(wanted));
     let host = Host::read()?;
     let watch = Watch::start(pin()?)?;
     let mut outcomes = Vec::new();
     let mut programs: Vec<ProgramSize> = Vec::new();
+    let mut loaded: Option<(u32, Rig)> = None;
     for row in rows {
-        eprintln!("{} …", row.name);
-        let outcome = row.run()?;
-        for program in &outcome.programs {
+        eprintln!("{} …", row.name());
+        let capacity = row.capacity();
+        let mut rig = match loaded.take() {
+            Some((of, rig)) if of == capacity => rig,
+            other => {
+                drop(other);
+                Rig::load(capacity)?
+            }
+        };
+        outcomes.push(row.run(&mut rig, effort(row, args.quick))?);
+        for program in rig.sizes()? {
             if programs.iter().all(|known| known.name != program.name) {
-                programs.push(program.clone());
+                programs.push(program);
             }
         }
-        outcomes.push(outcome);
+        loaded = Some((capacity, rig));
+    }
+    if outcomes.is_empty() {
+        return Err(Error::NoSuchRow(wanted.to_owned()));
     }
     Ok(Report {
         host,
