@@ -56,6 +56,12 @@ static __always_inline enum ct_answer ct_settle(const struct ct_pkt *pkt, struct
 		ct_count_pass(cpu, CT_PASS_INVALID, pkt->segs);
 		return CT_REFUSE;
 	}
+	/*
+	 * Before the word: a flow that was idle for long and now gets a shorter
+	 * timeout would else be expired for the moment in between.
+	 */
+	if (answer != CT_IGNORE)
+		ct_touch(flow, pkt->now);
 	if (word != ref->word) {
 		if (__sync_val_compare_and_swap(&flow->word, ref->word, word) != ref->word)
 			return CT_AGAIN;
@@ -67,7 +73,6 @@ static __always_inline enum ct_answer ct_settle(const struct ct_pkt *pkt, struct
 			ct_uncount(ref, dir, pkt);
 			return CT_AGAIN;
 		}
-		ct_touch(flow, pkt->now);
 	}
 	ct_tcp_apply(flow, dir, pkt, fx);
 	if (answer == CT_END && ct_release(ref, pkt->now))
