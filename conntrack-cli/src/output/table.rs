@@ -266,7 +266,12 @@ fn ends(side: &Side) -> (String, String) {
             let end = |addr, port| conntrack_core::Endpoint::new(addr, port).to_string();
             (end(src, sport), end(dst, dport))
         }
-        L4::Icmp { kind, code: 0, id } => (src.to_string(), format!("{dst} type={kind} id={id}")),
+        // An echo needs no more than its identifier.
+        L4::Icmp {
+            kind: 8 | 128,
+            code: 0,
+            id,
+        } => (src.to_string(), format!("{dst} id={id}")),
         L4::Icmp { kind, code, id } => {
             let dst = format!("{dst} type={kind} code={code} id={id}");
             (src.to_string(), dst)

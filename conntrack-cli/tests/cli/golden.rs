@@ -14,10 +14,10 @@ fn shown(options: &[&str]) -> crate::run::Run {
 #[ignore = "root"]
 fn table() {
     let want = "\
-PROTO  SOURCE              DESTINATION            STATE        STATUS      SENT  PACKETS  RECEIVED  PACKETS  DURATION  TIMEOUT  IFACE
-tcp    10.0.0.1:40000      10.0.0.2:80            ESTABLISHED  assured    360 B        4     420 B        3       6ms   4d 23h  -
-udp    [2001:db8::1]:5353  [2001:db8::2]:53       -            unreplied   78 B        1       0 B        0        0s      29s  -
-icmp   10.0.0.1            10.0.0.2 type=8 id=77  -            replied     28 B        1      28 B        1       1ms      30s  -
+PROTO  SOURCE              DESTINATION       STATE        STATUS      SENT  PACKETS  RECEIVED  PACKETS  DURATION  TIMEOUT  IFACE
+tcp    10.0.0.1:40000      10.0.0.2:80       ESTABLISHED  assured    360 B        4     420 B        3       6ms   4d 23h  -
+udp    [2001:db8::1]:5353  [2001:db8::2]:53  -            unreplied   78 B        1       0 B        0        0s      29s  -
+icmp   10.0.0.1            10.0.0.2 id=77    -            replied     28 B        1      28 B        1       1ms      30s  -
 ";
     assert_eq!(shown(&[]).ok(), want);
     let bare = shown(&["--no-header"]).ok();

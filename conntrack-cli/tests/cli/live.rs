@@ -14,6 +14,7 @@ use crate::netns::Netns;
 use crate::replay::File;
 use crate::run::finish;
 use crate::run::program;
+use crate::run::run;
 use crate::schema;
 
 #[test]
@@ -182,6 +183,63 @@ fn foreground_ends_with_the_process() {
         }
         netns.run(&["status"]).failed(3, &netns.name);
     }
+}
+
+#[test]
+#[ignore = "root"]
+fn what_a_killed_process_leaves_is_understood() {
+    let netns = Netns::new();
+    let killed = || {
+        let mut child = netns
+            .command(&["attach", "lo", "--foreground"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (first, _reader) = line(&mut child);
+        assert!(first.starts_with("lo: "), "{first}");
+        // Alive, it is nobody else's to change.
+        netns.run(&["attach", "lo"]).failed(3, "lo");
+        netns.run(&["detach"]).failed(3, &child.id().to_string());
+        netns
+            .run(&["detach", "lo"])
+            .failed(3, &child.id().to_string());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let status = netns.run(&["status"]).ok();
+        assert!(status.contains("lo: not attached any more"), "{status}");
+    };
+    killed();
+    netns.run(&["detach"]).ok();
+    netns.run(&["status"]).failed(3, &netns.name);
+    killed();
+    netns.run(&["attach", "lo"]).ok();
+    let status = schema::document("status", &netns.run(&["status", "-o", "json"]).ok());
+    assert!(status["interfaces"][0]["hooks"]["ingress"].is_string());
+}
+
+#[test]
+#[ignore = "root"]
+fn the_configuration_and_ip_netns_exec() {
+    let netns = Netns::new();
+    let yaml = format!(
+        "interfaces: [lo]\nmode: tc\ninstance: {}\ntable:\n  max_flows: 100\n",
+        netns.name
+    );
+    let yaml = File::new(yaml.as_bytes());
+    let yaml = yaml.path.to_str().unwrap();
+    let program = env!("CARGO_BIN_EXE_conntrack");
+    let mut inside = std::process::Command::new("ip");
+    inside.args(["netns", "exec", &netns.name, program, "-c", yaml, "attach"]);
+    assert!(finish(&mut inside).ok().starts_with("lo: tc, "));
+    // It is the same instance from outside, and by the file's name for it.
+    let status = run(&["-c", yaml, "status", "-o", "json"]).ok();
+    let status = schema::document("status", &status);
+    assert_eq!(status["instance"], netns.name);
+    assert_eq!(status["tables"][0]["max_flows"], 100);
+
+    let other = Netns::new();
+    let list = ["--netns", &other.name, "-c", yaml, "list"];
+    run(&list).failed(2, "another network namespace");
 }
 
 #[test]

@@ -69,9 +69,9 @@ fn shown(flows: &[Flow], width: Option<usize>, color: bool) -> String {
 #[test]
 fn columns_are_as_wide_as_needed() {
     let want = "\
-PROTO  SOURCE          DESTINATION            STATE        STATUS        SENT  PACKETS  RECEIVED  PACKETS  DURATION  TIMEOUT  IFACE
-tcp    10.0.0.1:40000  10.0.0.2:443           ESTABLISHED  assured    3.44 KB        4       0 B        0     250ms    5d 0h  eth0
-icmp   10.0.0.1        10.0.0.2 type=8 id=77  -            unreplied  3.44 KB        4       0 B        0     250ms    5d 0h  -
+PROTO  SOURCE          DESTINATION     STATE        STATUS        SENT  PACKETS  RECEIVED  PACKETS  DURATION  TIMEOUT  IFACE
+tcp    10.0.0.1:40000  10.0.0.2:443    ESTABLISHED  assured    3.44 KB        4       0 B        0     250ms    5d 0h  eth0
+icmp   10.0.0.1        10.0.0.2 id=77  -            unreplied  3.44 KB        4       0 B        0     250ms    5d 0h  -
 ";
     assert_eq!(shown(&[tcp(), ping()], None, false), want);
 }
