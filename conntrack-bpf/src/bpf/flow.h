@@ -4,8 +4,11 @@
  *
  * Two CPUs may be here with one flow. The word changes by compare-and-swap
  * only. Counters are atomic adds. `seen` moves by compare-and-swap, forward
- * only. A packet that found its flow and then lost it to eviction takes its
- * counts back and looks again, so a slot's next owner never keeps them.
+ * only. A packet that found its flow and then lost it to eviction looks again
+ * and counts where it belongs. What it had added may stand in the counters of
+ * the slot's next owner: it cannot take it back, because it cannot know whether
+ * the next owner wiped it already, and a count too high by one packet is better
+ * than one below zero.
  */
 #ifndef CT_FLOW_H
 #define CT_FLOW_H
@@ -49,15 +52,6 @@ static __always_inline void ct_count(struct ct_ref *ref, enum ct_dir dir, const 
 	__sync_fetch_and_add(&ref->flow->bytes[dir & 1], pkt->bytes);
 	if (before + pkt->segs < before)
 		ref->head->carry[ct_slot_index(ref->slot)][dir & 1]++;
-}
-
-/* Takes it back: the slot was given to another flow between our look and our
- * add. */
-static __always_inline void ct_uncount(struct ct_ref *ref, enum ct_dir dir,
-				       const struct ct_pkt *pkt)
-{
-	__sync_fetch_and_add(&ref->flow->packets[dir & 1], -pkt->segs);
-	__sync_fetch_and_add(&ref->flow->bytes[dir & 1], -(__u64)pkt->bytes);
 }
 
 /*

@@ -39,6 +39,22 @@ enum ct_next {
 	CT_PUBLISH, /* and make it a flow */
 };
 
+/* Ends a flow, though another packet of it may be changing its word meanwhile. */
+static __always_inline void ct_end(struct ct_ref *ref, struct ct_cpu *cpu, __u64 now)
+{
+	for (int i = 0; i < 4; i++) {
+		__u64 word = ct_load(&ref->flow->word);
+
+		if ((word ^ ref->word) & (CT_W_GEN | CT_W_PHASE))
+			return;
+		ref->word = word;
+		if (ct_release(ref, now)) {
+			ct_count_table(cpu, CT_TABLE_DELETED);
+			return;
+		}
+	}
+}
+
 /* Applies to a flow what its protocol made of a packet. */
 static __always_inline enum ct_answer ct_settle(const struct ct_pkt *pkt, struct ct_cpu *cpu,
 						struct ct_ref *ref, enum ct_dir dir,
@@ -69,14 +85,13 @@ static __always_inline enum ct_answer ct_settle(const struct ct_pkt *pkt, struct
 	}
 	if (answer != CT_IGNORE) {
 		ct_count(ref, dir, pkt);
-		if (!ct_ref_holds(ref)) {
-			ct_uncount(ref, dir, pkt);
+		/* Right before the plain stores: from here on it must be our flow's slot. */
+		if (!ct_ref_holds(ref))
 			return CT_AGAIN;
-		}
 	}
 	ct_tcp_apply(flow, dir, pkt, fx);
-	if (answer == CT_END && ct_release(ref, pkt->now))
-		ct_count_table(cpu, CT_TABLE_DELETED);
+	if (answer == CT_END)
+		ct_end(ref, cpu, pkt->now);
 	ct_count_class(cpu, dir, class, pkt->segs);
 	return answer;
 }
