@@ -6,8 +6,10 @@
 //!
 //! fn main() -> Result<(), conntrack::Error> {
 //!     let tracker = Tracker::attach("eth0")?; // detaches when dropped
-//!     println!("{:?}", tracker.status()?.interfaces);
-//!     tracker.persist() // or runs on without us
+//!     for flow in tracker.flows() {
+//!         println!("{}", flow?);
+//!     }
+//!     tracker.persist() // runs on without us
 //! }
 //! ```
 //!
@@ -91,3 +93,8 @@ pub use doctor::doctor_in;
 pub use flows::Flows;
 pub use replay::Replay;
 pub use tracker::Tracker;
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -289,3 +289,29 @@ fn one_layer_of_a_stack_only() {
     let why = bridge.unwrap().why.as_deref().unwrap();
     assert!(why.contains("counted on both"), "{why}");
 }
+
+#[test]
+#[ignore = "root"]
+fn a_driver_that_refuses() {
+    // veth runs XDP only with as many receive queues as its peer sends by.
+    let (here, there) = (Netns::new(), Netns::new());
+    here.sh(&format!(
+        "ip link add few numrxqueues 1 type veth peer name many numtxqueues 4 netns {}",
+        there.path().display()
+    ));
+    there.sh("ethtool -L many tx 4");
+    here.sh("ip link set few up");
+    let tracker = builder(&Name::new(), &here, &["few"]).attach().unwrap();
+    let status = tracker.status().unwrap();
+    assert_eq!(status.interfaces[0].hooks, tc());
+    let why = status.interfaces[0].why.as_deref().unwrap();
+    assert!(why.contains("instead of native XDP: driver veth"), "{why}");
+    drop(tracker);
+    let error = builder(&Name::new(), &here, &["few"])
+        .mode(Mode::Native)
+        .attach();
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(format!("{error:#}").contains("driver veth"), "{error:#}");
+    assert_eq!(present(&here, "few"), [""; 0]);
+}

@@ -236,20 +236,21 @@ fn killed_while_detaching() {
             let pin = name.dir().join(pins.remove(0));
             std::fs::remove_file(&pin).expect("remove a pin");
         }
-        if !has_tcx() {
+        if has_tcx() {
+            wait_for_links(&name, &here);
+        } else {
             here.sh("tc qdisc del dev wire clsact"); // goes before the programs
         }
-        // The kernel lets go of links when it has time.
-        let end = Instant::now() + Duration::from_secs(10);
-        let links = || {
-            name.pins()
-                .iter()
-                .filter(|pin| pin.starts_with("link"))
-                .count()
-        };
-        while links() == 0 && has_tcx() && !present(&here, "wire").is_empty() {
-            assert!(Instant::now() < end, "links stay without pins");
-        }
         assert_recovers(&name, &here, &format!("{wanted} pins left"));
+    }
+}
+
+/// The kernel lets go of links without pins when it has time.
+fn wait_for_links(name: &Name, here: &Netns) {
+    let pins = name.pins();
+    let links = pins.iter().filter(|pin| pin.starts_with("link")).count();
+    let end = Instant::now() + Duration::from_secs(10);
+    while present(here, "wire").len() > links {
+        assert!(Instant::now() < end, "links stay without pins");
     }
 }
