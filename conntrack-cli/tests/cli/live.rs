@@ -198,15 +198,16 @@ fn what_a_killed_process_leaves_is_understood() {
         let (first, _reader) = line(&mut child);
         assert!(first.starts_with("lo: "), "{first}");
         // Alive, it is nobody else's to change.
-        netns.run(&["attach", "lo"]).failed(3, "lo");
-        netns.run(&["detach"]).failed(3, &child.id().to_string());
-        netns
-            .run(&["detach", "lo"])
-            .failed(3, &child.id().to_string());
+        let holder = child.id().to_string();
+        for args in [&["attach", "lo"][..], &["detach"], &["detach", "lo"]] {
+            netns.run(args).failed(3, &holder);
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         let status = netns.run(&["status"]).ok();
         assert!(status.contains("lo: not attached any more"), "{status}");
+        let status = schema::document("status", &netns.run(&["status", "-o", "json"]).ok());
+        assert!(status["interfaces"][0]["mode"].is_null(), "{status}");
     };
     killed();
     netns.run(&["detach"]).ok();

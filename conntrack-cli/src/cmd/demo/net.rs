@@ -91,6 +91,12 @@ impl Namespace {
     }
 }
 
+/// Sets a value of the namespace that the calling thread is in.
+fn sysctl(name: &str, value: &str) -> io::Result<()> {
+    let path = format!("/proc/sys/net/{name}");
+    fs::write(&path, value).map_err(|error| io::Error::other(format!("write {path}: {error}")))
+}
+
 fn panicked() -> io::Error {
     io::Error::other("a thread panicked")
 }
@@ -126,7 +132,7 @@ impl Net {
     fn join(&self) -> io::Result<()> {
         for namespace in [&self.client, &self.router, &self.server] {
             // No waiting for duplicate addresses: there are none.
-            namespace.run(|| fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0"))?;
+            namespace.run(|| sysctl("ipv6/conf/default/accept_dad", "0"))?;
         }
         let (client, server) = (self.client.path(), self.server.path());
         self.router.ip(&format!(
@@ -156,8 +162,8 @@ impl Net {
             ))?;
         }
         self.router.run(|| {
-            fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
-            fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")
+            sysctl("ipv4/ip_forward", "1")?;
+            sysctl("ipv6/conf/all/forwarding", "1")
         })
     }
 }
