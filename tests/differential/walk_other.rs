@@ -188,6 +188,9 @@ fn packet(script: &mut Script, from: End, tag: u32, chunks: &[(u8, u8, &[u8])]) 
         from,
         &ip,
         &bytes,
-        format!("sctp chunks {kinds:?} flags {} tag {tag:#x}", chunks[0].1),
+        format!(
+            "sctp chunks {kinds:?} flags {} tag {tag:#x} {:02x?}",
+            chunks[0].1, chunks[0].2
+        ),
     );
 }

@@ -15,6 +15,10 @@ static __always_inline enum ct_next ct_create(struct ct_work *w, int v6)
 		return CT_DONE;
 	flow = ref.flow;
 	__builtin_memset(flow->tcp, 0, sizeof(flow->tcp));
+	if (w->pkt.proto == IPPROTO_SCTP) {
+		flow->tcp[CT_ORIGINAL].seq = w->sctp.tag[CT_ORIGINAL];
+		flow->tcp[CT_REPLY].seq = w->sctp.tag[CT_REPLY];
+	}
 	flow->seen = w->pkt.now;
 	flow->start = w->pkt.now;
 	flow->packets[CT_ORIGINAL] = w->pkt.segs;
@@ -83,6 +87,19 @@ __weak __noinline int ct_announce6(struct ct_work *w)
 	return w ? ct_announce(w, 1) : CT_DONE;
 }
 
+/* SCTP's first packet. Returns 0 if it begins nothing. */
+__weak __noinline int ct_sctp_open(struct ct_work *w)
+{
+	if (!w)
+		return 0;
+	__builtin_memset(&w->sctp, 0, sizeof(w->sctp));
+	w->sctp.word = w->bits;
+	if (ct_sctp_run(&w->sctp, &w->pkt, 1) != CT_ACCEPT)
+		return 0;
+	w->bits = w->sctp.word;
+	return 1;
+}
+
 /* May this packet begin a flow? If not, says what it is. */
 static __always_inline int ct_may_begin(struct ct_work *w, struct ct_cpu *cpu)
 {
@@ -91,6 +108,8 @@ static __always_inline int ct_may_begin(struct ct_work *w, struct ct_cpu *cpu)
 		return 0;
 	}
 	w->bits = ct_open(&w->pkt, &w->key);
+	if (w->pkt.proto == IPPROTO_SCTP && !ct_sctp_open(w))
+		w->bits = 0;
 	if (!w->bits)
 		ct_refuse_new(w, cpu, CT_CLASS_INVALID, CT_PASS_INVALID);
 	return w->bits != 0;

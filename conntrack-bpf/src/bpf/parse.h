@@ -4,9 +4,10 @@
 #define CT_PARSE_H
 
 #include "icmp.h"
+#include "parse_sctp.h"
 #include "parse_tcp.h"
 
-/* UDP, UDP-Lite, SCTP, DCCP: all begin with two ports. `min` is the whole
+/* UDP and UDP-Lite begin with two ports. `min` is the whole
  * header. */
 static __always_inline enum ct_pass ct_parse_ports(const struct ct_mem *m, struct ct_frame *f,
 						   struct ct_pkt *pkt, __u32 min)
@@ -203,7 +204,7 @@ static __always_inline enum ct_pass ct_parse_l4(const struct ct_mem *m, struct c
 	case IPPROTO_UDPLITE:
 		return ct_parse_ports(m, f, pkt, 8);
 	case IPPROTO_SCTP:
-		return ct_parse_ports(m, f, pkt, 12);
+		return ct_parse_sctp(m, f, pkt);
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		return ct_parse_icmp(m, f, pkt);

@@ -10,7 +10,7 @@
 
 #include "create.h"
 
-#define CT_TRIES 4
+#define CT_TRIES 16
 
 /*
  * An ICMP error belongs to the flow of the packet inside it, turned round, if
@@ -34,6 +34,30 @@ static __always_inline enum ct_next ct_track_error(struct ct_work *w, struct ct_
 	return CT_DONE;
 }
 
+__weak __noinline int ct_sctp_judge(struct ct_work *w)
+{
+	return w ? ct_sctp_run(&w->sctp, &w->pkt, 0) : CT_REFUSE;
+}
+
+/* A further SCTP packet of a flow. */
+static __always_inline void ct_sctp_step(struct ct_work *w, struct ct_flow *flow, __u64 word,
+					 enum ct_dir dir)
+{
+	struct ct_sctp *s = &w->sctp;
+
+	s->word = word;
+	s->tag[CT_ORIGINAL] = flow->tcp[CT_ORIGINAL].seq;
+	s->tag[CT_REPLY] = flow->tcp[CT_REPLY].seq;
+	s->dir = dir;
+	s->ignore = 0;
+	w->fx.answer = ct_sctp_judge(w);
+	w->fx.word = s->word;
+	if (flow->tcp[CT_ORIGINAL].seq != s->tag[CT_ORIGINAL])
+		flow->tcp[CT_ORIGINAL].seq = s->tag[CT_ORIGINAL];
+	if (flow->tcp[CT_REPLY].seq != s->tag[CT_REPLY])
+		flow->tcp[CT_REPLY].seq = s->tag[CT_REPLY];
+}
+
 /* A segment that opens, closes, resets, or does not fit: in three parts. */
 static __always_inline enum ct_next ct_machine(struct ct_work *w, int v6)
 {
@@ -45,6 +69,10 @@ static __always_inline enum ct_next ct_machine(struct ct_work *w, int v6)
 		return CT_DONE;
 	ct_effect_begin(&w->fx);
 	dir = ct_forget(&w->fx, ct_dir_of(ref.word, &w->key)) & 1;
+	if (w->pkt.proto == IPPROTO_SCTP) {
+		ct_sctp_step(w, ref.flow, ref.word, dir);
+		return CT_SETTLE;
+	}
 	if (ct_tcp_step(ref.flow, ref.word, dir, &w->pkt, &w->fx))
 		return CT_DECIDE;
 	if (w->fx.answer == CT_REOPEN)
@@ -132,6 +160,8 @@ static __always_inline enum ct_next ct_follow(struct ct_work *w, int v6)
 	dir = ct_dir_of(ref.word, &w->key);
 	word = ref.word;
 	ct_effect_begin(&w->fx);
+	if (w->pkt.proto == IPPROTO_SCTP && w->pkt.kind != CT_KIND_FRAGMENT)
+		return ct_hand_on(w, &ref, CT_MACHINE);
 	if (w->pkt.proto != IPPROTO_TCP || w->pkt.kind == CT_KIND_FRAGMENT)
 		word = ct_step(ref.flow, ref.word, dir, &w->pkt);
 	else if (!ct_tcp_fast(ref.flow, &word, dir, &w->pkt, &w->fx))

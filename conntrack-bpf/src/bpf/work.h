@@ -13,6 +13,7 @@
 
 #include "key.h"
 #include "packet.h"
+#include "track_sctp.h"
 #include "track_tcp.h"
 
 struct ct_work {
@@ -21,6 +22,7 @@ struct ct_work {
 	struct ct_key key;
 	struct ct_hash hash;
 	struct ct_tcp_effect fx;
+	struct ct_sctp sctp;
 	__u64 bits;	  /* word of the flow this packet begins */
 	__u64 taken_word; /* the slot found or held: its word, */
 	__u32 taken_bucket;
