@@ -72,7 +72,7 @@ const TIMEOUTS: [(&str, Timeout); 25] = [
 ];
 
 /// Settings that are numbers or switches, and where the packet path has them.
-const NUMBERS: [(&str, usize); 5] = [
+const NUMBERS: [(&str, usize); 6] = [
     ("tcp_loose", offset_of!(ct_settings, tcp_loose)),
     ("tcp_be_liberal", offset_of!(ct_settings, tcp_be_liberal)),
     (
@@ -81,6 +81,7 @@ const NUMBERS: [(&str, usize); 5] = [
     ),
     ("tcp_max_retrans", offset_of!(ct_settings, tcp_max_retrans)),
     ("checksum", offset_of!(ct_settings, checksum)),
+    ("frag6_timeout", offset_of!(ct_settings, frag6_timeout)),
 ];
 
 /// The settings in the packet path's form.
@@ -93,7 +94,8 @@ pub(crate) fn encode(sysctls: &Sysctls) -> ct_settings {
         tcp_ignore_invalid_rst: u32::from(sysctls.tcp_ignore_invalid_rst),
         tcp_max_retrans: u32::from(sysctls.tcp_max_retrans),
         checksum: u32::from(sysctls.checksum),
-        reserved: [0; 13],
+        frag6_timeout: sysctls.frag6_timeout,
+        reserved: [0; 12],
     };
     for (index, timeout) in (0_u8..).zip(&mut settings.timeout_ns) {
         let duration = sysctls.timeout_by_index(index);
@@ -122,7 +124,7 @@ fn to_bytes(settings: &ct_settings) -> Vec<u8> {
         settings.tcp_ignore_invalid_rst,
         settings.tcp_max_retrans,
         settings.checksum,
-        settings.reserved[0],
+        settings.frag6_timeout,
     ];
     let wide = wide.flat_map(|field| field.to_ne_bytes());
     wide.chain(narrow.into_iter().flat_map(u32::to_ne_bytes))
@@ -165,7 +167,6 @@ mod tests {
         }
         sysctls.tcp_be_liberal = false;
         sysctls.tcp_max_retrans = 9;
-        sysctls.frag6_timeout = Sysctls::default().frag6_timeout;
         let bytes = to_bytes(&encode(&sysctls));
         assert_eq!(decode(&bytes), sysctls);
     }

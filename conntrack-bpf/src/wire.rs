@@ -74,7 +74,8 @@ wire! {
     data_ifaces: 32768 { ct_ifaces @ 0 }
     ct_settings: 592 {
         timeout_ns @ 0, grace_ns @ 512, tcp_loose @ 520, tcp_be_liberal @ 524,
-        tcp_ignore_invalid_rst @ 528, tcp_max_retrans @ 532, checksum @ 536, reserved @ 540,
+        tcp_ignore_invalid_rst @ 528, tcp_max_retrans @ 532, checksum @ 536,
+        frag6_timeout @ 540, reserved @ 544,
     }
     data_settings: 592 { ct_settings @ 0 }
     ct_replay: 16 { now @ 0, wire_len @ 8, pad @ 12 }

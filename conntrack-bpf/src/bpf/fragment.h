@@ -10,7 +10,8 @@
 #include "maps.h"
 #include "parse.h"
 
-#define CT_FRAG_NS (30 * CT_NSEC) /* as long as the kernel waits: net.ipv4.ipfrag_time */
+/* As long as the kernel waits for the rest of an IPv4 packet: net.ipv4.ipfrag_time. */
+#define CT_FRAG4_NS (30 * CT_NSEC)
 
 static __always_inline void ct_frag_key(const struct ct_frame *f, const struct ct_pkt *pkt,
 					struct ct_frag_key *key)
@@ -49,12 +50,13 @@ static __always_inline void ct_frag_remember(const struct ct_frame *f, const str
 
 static __always_inline enum ct_pass ct_frag_recall(const struct ct_frame *f, struct ct_pkt *pkt)
 {
+	__u64 limit = pkt->family == 4 ? CT_FRAG4_NS : ct_settings.frag6_timeout * CT_NSEC;
 	struct ct_frag_key key;
 	struct ct_frag *frag;
 
 	ct_frag_key(f, pkt, &key);
 	frag = bpf_map_lookup_elem(&ct_frag, &key);
-	if (!frag || (__s64)(pkt->now - frag->seen) > (__s64)CT_FRAG_NS)
+	if (!frag || (__s64)(pkt->now - frag->seen) > (__s64)limit)
 		return CT_PASS_FRAGMENT;
 	pkt->src_port_be = frag->src_port_be;
 	pkt->dst_port_be = frag->dst_port_be;

@@ -341,7 +341,8 @@ struct ct_settings {
 	__u32 tcp_ignore_invalid_rst;
 	__u32 tcp_max_retrans;
 	__u32 checksum;
-	__u32 reserved[13];
+	__u32 frag6_timeout; /* seconds */
+	__u32 reserved[12];
 };
 _Static_assert(sizeof(struct ct_settings) == 512 + 8 + 72, "no hidden padding");
 
