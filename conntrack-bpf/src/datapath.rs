@@ -87,6 +87,13 @@ fn buckets(max_flows: u32) -> u32 {
     max_flows.div_ceil(per_bucket).max(16)
 }
 
+/// Names of the maps, as their pins have them.
+pub(crate) const MAP_NAMES: [&str; 10] = [
+    "table4", "table6", "cpu", "ifstats", "frag", "meta", "attach", "settings", "ifaces", "replay",
+];
+/// Names of the programs.
+pub(crate) const PROGRAM_NAMES: [&str; 3] = ["ct_xdp", "ct_tc_ingress", "ct_tc_egress"];
+
 /// The maps. Each handle owns its descriptor; `bpf/maps.h` says what is in them.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "named as in bpf/maps.h and bpf/config.h")]
@@ -106,17 +113,29 @@ pub struct Maps {
 impl Maps {
     /// Every map with the name it is pinned under.
     pub fn named(&self) -> [(&'static str, &MapHandle); 10] {
+        let [
+            table4,
+            table6,
+            cpu,
+            ifstats,
+            frag,
+            meta,
+            attach,
+            settings,
+            ifaces,
+            replay,
+        ] = MAP_NAMES;
         [
-            ("table4", &self.table4),
-            ("table6", &self.table6),
-            ("cpu", &self.cpu),
-            ("ifstats", &self.ifstats),
-            ("frag", &self.frag),
-            ("meta", &self.meta),
-            ("attach", &self.attach),
-            ("settings", &self.settings),
-            ("ifaces", &self.ifaces),
-            ("replay", &self.replay),
+            (table4, &self.table4),
+            (table6, &self.table6),
+            (cpu, &self.cpu),
+            (ifstats, &self.ifstats),
+            (frag, &self.frag),
+            (meta, &self.meta),
+            (attach, &self.attach),
+            (settings, &self.settings),
+            (ifaces, &self.ifaces),
+            (replay, &self.replay),
         ]
     }
 }
@@ -135,10 +154,11 @@ pub struct Programs {
 impl Programs {
     /// Every program with its name in the source.
     pub fn named(&self) -> [(&'static str, &ProgramHandle); 3] {
+        let [xdp, ingress, egress] = PROGRAM_NAMES;
         [
-            ("ct_xdp", &self.xdp),
-            ("ct_tc_ingress", &self.tc_ingress),
-            ("ct_tc_egress", &self.tc_egress),
+            (xdp, &self.xdp),
+            (ingress, &self.tc_ingress),
+            (egress, &self.tc_egress),
         ]
     }
 }
@@ -171,7 +191,8 @@ impl Datapath {
             .open(&mut slot)
             .context("open the BPF object")?;
         configure(&mut open, options, &meta)?;
-        let skel = open.load().map_err(refused)?;
+        let (loaded, log) = log::listen(|| open.load());
+        let skel = loaded.map_err(|error| refused(error, &log))?;
         let own = |map: &libbpf_rs::MapMut<'_>| MapHandle::try_from(&**map);
         let own_maps = || -> libbpf_rs::Result<Maps> {
             Ok(Maps {
@@ -277,15 +298,17 @@ fn configure(open: &mut OpenConntrackSkel<'_>, options: &LoadOptions, meta: &Met
 }
 
 /// Loading was permitted, so what refuses is the verifier, or memory.
-fn refused(error: libbpf_rs::Error) -> Error {
+fn refused(error: libbpf_rs::Error, log: &str) -> Error {
     let error = Error::from(error);
-    let kind = match error.kind() {
-        ErrorKind::NotPermitted | ErrorKind::Other => ErrorKind::Unsupported,
-        kind => kind,
-    };
-    error
-        .context("load the BPF programs (the kernel's reasons are in the log, target libbpf)")
-        .with_kind(kind)
+    let release = probe::release();
+    match log::verifier_reason(log) {
+        Some(reason) => error
+            .context(format!(
+                "Linux {release} refuses the BPF programs ({reason})"
+            ))
+            .with_kind(ErrorKind::Unsupported),
+        None => error.context("load the BPF programs"),
+    }
 }
 
 fn open_map(dir: &Path, name: &str) -> Result<MapHandle> {
