@@ -154,6 +154,13 @@ impl Tracker {
         self.instance.status()
     }
 
+    /// Whether none of its programs sits on an interface any more: its process
+    /// died, or the interfaces went. Attaching under its name starts anew then.
+    /// One from which every interface was removed by name is not dead.
+    pub fn is_dead(&self) -> bool {
+        self.instance.is_dead()
+    }
+
     /// Looks anew which bridges, bonds, VLANs and the like are stacked on the
     /// attached interfaces, so that packets forwarded through new ones are not
     /// counted twice. A program that runs for long calls it now and then.

@@ -287,6 +287,43 @@ fn pins_that_are_not_ours_are_refused_by_name() {
 
 #[test]
 #[ignore = "root"]
+fn nothing_is_detached_that_is_not_ours() {
+    let (here, _there) = wire();
+    let name = Name::new();
+    drop(pinned(&name, &here, &["wire"]));
+    let pins = name.pins();
+    let way_round = format!("../v1/{}", name.0);
+    for bad in [
+        way_round.as_str(),
+        "../../xdp",
+        "..",
+        ".",
+        "",
+        "/sys/fs/bpf",
+    ] {
+        let error = conntrack::detach(bad).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{bad}: {error:#}");
+    }
+    assert_eq!(name.pins(), pins, "untouched");
+
+    let program = libbpf_rs::ProgramHandle::from_pinned_path(name.dir().join("prog_ct_xdp"));
+    let program = program.unwrap();
+    for other in ["prog_other", "link_eth0", "note"] {
+        let path = name.dir().join(other);
+        program.pin(&path).unwrap();
+        let error = conntrack::detach(&name.0).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AbiMismatch, "{error:#}");
+        assert!(format!("{error:#}").contains(other), "{error:#}");
+        assert_eq!(name.pins().len(), pins.len() + 1, "untouched");
+        assert_eq!(present(&here, "wire").len(), 2, "untouched");
+        fs::remove_file(path).unwrap();
+    }
+    conntrack::detach(&name.0).unwrap();
+    assert!(!name.dir().exists());
+}
+
+#[test]
+#[ignore = "root"]
 fn another_version_of_the_layout_is_left_alone() {
     let (here, _there) = wire();
     let name = Name::new();

@@ -220,6 +220,13 @@ impl Instance {
         &self.datapath
     }
 
+    /// Whether none of its programs sits on an interface any more: its process
+    /// died, or the interfaces went. Attaching under its name starts anew then.
+    /// One from which every interface was removed by name is not dead.
+    pub fn is_dead(&self) -> bool {
+        teardown::is_dead(&self.datapath, self.netns.as_deref())
+    }
+
     /// nf_conntrack's settings in force. `frag6_timeout` is not among those
     /// that the packet path reads; it has its default.
     ///
@@ -319,12 +326,17 @@ impl Instance {
             _ => return Ok(None),
         };
         let lock = dir.lock(purpose)?;
-        match dir.inspect()? {
-            Condition::Ready(now) if now.meta.hash_seed == self.datapath.meta.hash_seed => {
-                Ok(Some(lock))
-            }
-            _ => Err(teardown::not_attached(&self.name).context("it was detached meanwhile")),
+        if self.is_pinned_in(dir)? {
+            return Ok(Some(lock));
         }
+        Err(teardown::not_attached(&self.name).context("it was detached meanwhile"))
+    }
+
+    /// Whether what is pinned is still this one.
+    fn is_pinned_in(&self, dir: &PinDir) -> Result<bool> {
+        let seed = self.datapath.meta.hash_seed;
+        let condition = dir.inspect()?;
+        Ok(matches!(condition, Condition::Ready(now) if now.meta.hash_seed == seed))
     }
 
     fn check_home(&self) -> Result<()> {
@@ -386,7 +398,8 @@ fn half_made(dir: &PinDir) -> Error {
     Error::new(ErrorKind::NotFound, message)
 }
 
-fn check_name(name: &str) -> Result<()> {
+/// Refuses what cannot be an instance's name, such as a way out of the directory.
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let mut config = Config::default();
     config.instance = name.to_owned();
     Ok(config.validate()?)

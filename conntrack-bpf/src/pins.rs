@@ -3,6 +3,7 @@
 //! `conntrack/v<ABI>/<instance>/{map_*,prog_*,link_<ifindex>_<side>}`.
 
 use std::ffi::CString;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -15,12 +16,15 @@ use nix::errno::Errno;
 use crate::attach::LINK_SIDES;
 use crate::bpffs::Bpffs;
 use crate::datapath::Datapath;
+use crate::datapath::MAP_NAMES;
+use crate::datapath::PROGRAM_NAMES;
 use crate::defines::ABI;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::lock::Lock;
+use crate::shape;
 use crate::sys;
 
 /// The directory of an instance's pins; it may or may not be there.
@@ -162,10 +166,18 @@ impl PinDir {
         sides.try_for_each(|side| unpin_link(&self.link_path(ifindex, side)))
     }
 
-    /// Whether any link is pinned.
-    pub(crate) fn has_links(&self) -> bool {
-        let names = self.names("link_");
-        names.is_ok_and(|names| !names.is_empty())
+    /// Refuses a directory in which anything has a name that no pin of ours has:
+    /// it may be somebody else's.
+    pub(crate) fn check_names(&self) -> Result<()> {
+        for path in self.names("")? {
+            let name = path.file_name().and_then(OsStr::to_str);
+            if !name.is_some_and(is_pin) {
+                let path = path.display();
+                let message = format!("{path} is no pin of ours: nothing is removed");
+                return Err(shape::mismatch(message));
+            }
+        }
+        Ok(())
     }
 
     fn names(&self, prefix: &str) -> Result<Vec<PathBuf>> {
@@ -219,6 +231,19 @@ impl PinDir {
     }
 }
 
+/// Whether a pin of ours may have this name.
+fn is_pin(name: &str) -> bool {
+    match name.split_once('_') {
+        Some(("map", map)) => MAP_NAMES.contains(&map),
+        Some(("prog", program)) => PROGRAM_NAMES.contains(&program),
+        Some(("link", link)) => link.split_once('_').is_some_and(|(ifindex, side)| {
+            let digits = ifindex.bytes().all(|byte| byte.is_ascii_digit());
+            digits && ifindex.parse::<u32>().is_ok() && LINK_SIDES.contains(&side)
+        }),
+        _ => false,
+    }
+}
+
 fn pin(object: impl AsFd, path: &Path) -> Result<()> {
     let name = CString::new(path.as_os_str().as_bytes());
     let name =
@@ -242,5 +267,33 @@ fn unpin(path: &Path) -> Result<()> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::from(error).context(format!("remove {}", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_names_are_pins() {
+        for name in ["map_meta", "map_table4", "prog_ct_xdp", "link_2_egress"] {
+            assert!(is_pin(name), "{name}");
+        }
+        for name in [
+            "",
+            "map_",
+            "map_other",
+            "maps",
+            "prog_xdp",
+            "link_xdp",
+            "link__xdp",
+            "link_+2_xdp",
+            "link_2_both",
+            "link_99999999999_xdp",
+            "link_2_xdp_",
+            "Map_meta",
+        ] {
+            assert!(!is_pin(name), "{name}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::instance;
 use crate::lock::Lock;
 use crate::netns::Netns;
 use crate::netns::NetnsId;
@@ -35,7 +36,7 @@ pub(crate) fn claim(dir: &PinDir, purpose: &str) -> Result<Lock> {
     match dir.inspect()? {
         Condition::Absent => return Ok(lock),
         Condition::HalfMade => {}
-        Condition::Ready(datapath) if is_dead(dir, &datapath) => {}
+        Condition::Ready(datapath) if is_dead(&datapath, home(&datapath.meta).as_ref()) => {}
         Condition::Ready(datapath) => return Err(alive(dir, &datapath)),
     }
     let instance = dir.instance();
@@ -48,20 +49,24 @@ fn alive(dir: &PinDir, datapath: &Datapath) -> Error {
     let records = AttachRecord::read_all(&datapath.maps.attach).unwrap_or_default();
     let names: Vec<_> = records.into_iter().map(|record| record.name).collect();
     let (instance, names) = (dir.instance(), names.join(", "));
+    let names = if names.is_empty() { "nothing" } else { &names };
     let message = format!("instance {instance} is running already, attached to {names}");
     Error::new(ErrorKind::InUse, message)
 }
 
-/// With its lock free: does nothing keep its programs attached any more?
-fn is_dead(dir: &PinDir, datapath: &Datapath) -> bool {
-    if dir.has_links() {
+/// Whether none of its programs sits on an interface any more: its process died,
+/// or the interfaces went. One from which every interface was removed by name is
+/// not dead. Pinned links say nothing: they outlive their interface.
+pub(crate) fn is_dead(datapath: &Datapath, netns: Option<&Netns>) -> bool {
+    let records = AttachRecord::read_all(&datapath.maps.attach);
+    if records.is_ok_and(|records| records.is_empty()) {
         return false;
     }
-    let Some(netns) = home(&datapath.meta) else {
+    let Some(netns) = netns else {
         return true; // its interfaces are gone
     };
     let programs = datapath.programs.named().map(|(_, program)| program.id());
-    let live = live_hooks(&netns, &KernelSupport::probe(), &programs);
+    let live = live_hooks(netns, &KernelSupport::probe(), &programs);
     live.is_ok_and(|live| live.is_empty())
 }
 
@@ -111,9 +116,11 @@ pub(crate) fn live_hooks(
 /// Detaches and unpins an instance. Who calls it holds its lock.
 ///
 /// # Errors
-/// What the kernel refuses; what is not removed then can be removed by calling
-/// it again.
+/// `AbiMismatch`, with nothing touched, if there are files of other names; what
+/// the kernel refuses: what is not removed then can be removed by calling it
+/// again.
 pub(crate) fn take_down(dir: &PinDir) -> Result<()> {
+    dir.check_names()?;
     dir.remove_links()?;
     remove_filters(dir)?;
     dir.remove()
@@ -150,8 +157,10 @@ pub(crate) fn has_filters(record: &AttachRecord) -> bool {
 ///
 /// # Errors
 /// `NotFound` if there is none, `InUse` if a process keeps it in the foreground,
-/// `AbiMismatch` if another version made it, `NotPermitted`.
+/// `AbiMismatch` if another version made it or there is anything else among its
+/// pins, `Invalid` for what is no instance's name, `NotPermitted`.
 pub fn detach(instance: &str) -> Result<()> {
+    instance::check_name(instance)?;
     let absent = || not_attached(instance);
     let dir = PinDir::find(instance).ok_or_else(absent)?;
     // Looked at before, so that a wrong name leaves no lock, and after, because

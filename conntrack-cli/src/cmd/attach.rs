@@ -102,9 +102,7 @@ fn running(context: &Context) -> Result<Option<Tracker>, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let interfaces = tracker.status()?.interfaces;
-    let dead = !interfaces.is_empty() && interfaces.iter().all(|it| it.mode.is_none());
-    Ok(Some(tracker).filter(|_| !dead))
+    Ok(Some(tracker).filter(|tracker| !tracker.is_dead()))
 }
 
 fn build(config: Config, context: &Context, keep: Keep) -> Result<Tracker, Failure> {
