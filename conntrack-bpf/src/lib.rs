@@ -32,6 +32,7 @@ mod settings;
 mod shape;
 mod shared;
 mod skel;
+mod stacking;
 pub mod support;
 mod sys;
 pub mod table;

@@ -10,13 +10,14 @@ use super::State;
 use super::warn_of;
 use crate::attach;
 use crate::attach::Attachment;
-use crate::devices;
+use crate::devices::Device;
 use crate::devices::Framing;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::probe::KernelSupport;
 use crate::records::AttachRecord;
+use crate::stacking;
 use crate::sys;
 use crate::targets;
 use crate::targets::Target;
@@ -34,54 +35,98 @@ impl Instance {
         let netns = self.netns()?;
         let _lock = self.lock(&state, "attaching")?;
         let kernel = KernelSupport::probe();
+        for record in self.vanished(&attach::devices(netns)?)? {
+            self.detach_one(&mut state, &record)?;
+        }
         let attached = self.ifaces.attached();
         let targets = targets::resolve(netns, &kernel, names, mode, &attached)?;
         self.attach_all(&mut state, &targets, &kernel)
     }
 
-    /// Detaches from an interface; its flows stay.
+    /// Detaches from an interface, by the name that it has now, or the one it had
+    /// if it is gone; its flows stay.
     ///
     /// # Errors
     /// `NotFound` if the instance is not attached to it.
     pub fn remove(&self, name: &str) -> Result<()> {
         let mut state = self.state();
         let _lock = self.lock(&state, "detaching")?;
-        let records = self.records()?;
-        let record = records.iter().find(|record| record.name == name);
-        let record = record.ok_or_else(|| {
+        let devices = self.devices()?;
+        let named = devices.iter().find(|device| device.name == name);
+        let mut meant = self.vanished(&devices)?;
+        meant.retain(|record| record.name == name);
+        let mut records = self.records()?;
+        records.retain(|record| named.is_some_and(|device| device.ifindex == record.ifindex));
+        meant.extend(records);
+        if meant.is_empty() {
             let message = format!("instance {} is not attached to {name}", self.name);
-            Error::new(ErrorKind::NotFound, message)
-        })?;
-        self.detach_one(&mut state, record)?;
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        for record in &meant {
+            self.detach_one(&mut state, record)?;
+        }
         self.update_uppers()
+    }
+
+    /// The devices of its namespace; none if that is gone.
+    pub(super) fn devices(&self) -> Result<Vec<Device>> {
+        let devices = self.netns.as_ref().map(|netns| attach::devices(netns));
+        Ok(devices.transpose()?.unwrap_or_default())
+    }
+
+    /// The records of interfaces that are not among these devices any more.
+    fn vanished(&self, devices: &[Device]) -> Result<Vec<AttachRecord>> {
+        let mut records = self.records()?;
+        records.retain(|record| {
+            let mut devices = devices.iter();
+            !devices.any(|device| device.ifindex == record.ifindex)
+        });
+        Ok(records)
     }
 
     /// Looks anew which devices are stacked on the attached ones. Somebody may
     /// add a VLAN, or make an interface a bridge's port, at any time; packets
-    /// are counted twice until this is called. Leaves it to the process that
-    /// works on the instance at this moment, if one does.
+    /// are counted twice until this is called. What held interfaces that are gone
+    /// is freed; their records stay, to be told, until they are removed or the
+    /// next one is added. Leaves it to the process that works on the instance at
+    /// this moment, if one does.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn refresh_uppers(&self) -> Result<()> {
-        let state = self.state();
+        let mut state = self.state();
         let locked = match &state.dir {
-            Some(dir) if state.lock.is_none() => dir.lock_if_free("looking at interfaces"),
-            _ => return self.update_uppers(),
+            Some(dir) if state.lock.is_none() => {
+                let lock = dir.lock_if_free("looking at interfaces");
+                // Somebody may have pinned another one under the name.
+                match lock.filter(|_| self.is_pinned_in(dir).unwrap_or(false)) {
+                    Some(lock) => Some(lock),
+                    None => return Ok(()),
+                }
+            }
+            _ => None,
         };
-        match locked {
-            Some(_lock) => self.update_uppers(),
-            None => Ok(()),
+        let freed = self.free_vanished(&mut state);
+        drop(locked);
+        freed
+    }
+
+    fn free_vanished(&self, state: &mut State) -> Result<()> {
+        if self.netns.is_some() {
+            for record in self.vanished(&self.devices()?)? {
+                self.let_go(state, record.ifindex)?;
+                self.ifaces.detach(record.ifindex);
+            }
         }
+        self.update_uppers()
     }
 
     fn update_uppers(&self) -> Result<()> {
-        let Some(netns) = &self.netns else {
+        if self.netns.is_none() {
             return Ok(());
-        };
-        let devices = attach::devices(netns)?;
-        let uppers = devices::uppers(&devices, self.ifaces.attached());
-        self.ifaces.set_uppers(&uppers)
+        }
+        let covered = stacking::covered(&self.devices()?, &self.ifaces.attached());
+        self.ifaces.set_uppers(&covered)
     }
 
     /// Table and records first, hooks last: a packet seen before the table
@@ -119,9 +164,15 @@ impl Instance {
             self.ifaces.attach(maps, target.ifindex(), raw_ip)?;
         }
         self.update_uppers()?;
-        let reports = targets
-            .iter()
-            .map(|target| self.attach_one(state, target, kernel));
+        let (devices, tracked) = (self.devices()?, self.ifaces.attached());
+        let reports = targets.iter().map(|target| {
+            let mut report = self.attach_one(state, target, kernel)?;
+            let why = report.why.into_iter();
+            let caveats = stacking::caveats(&devices, &tracked, &target.device.device);
+            let why: Vec<String> = why.chain(caveats).collect();
+            report.why = Some(why.join("; ")).filter(|why| !why.is_empty());
+            Ok(report)
+        });
         reports.collect()
     }
 
@@ -166,10 +217,7 @@ impl Instance {
     /// Whatever there is of it.
     fn detach_one(&self, state: &mut State, record: &AttachRecord) -> Result<()> {
         let ifindex = record.ifindex;
-        let held = state.attachments.remove(&ifindex).is_some();
-        if let Some(dir) = &state.dir {
-            dir.unpin_links(ifindex)?;
-        }
+        let held = self.let_go(state, ifindex)?;
         if let Some(netns) = &self.netns
             && !held
             && teardown::has_filters(record)
@@ -181,6 +229,15 @@ impl Instance {
         }
         self.ifaces.detach(ifindex);
         AttachRecord::remove(&self.datapath.maps.attach, ifindex)
+    }
+
+    /// Takes its links away; true if this process held what was attached.
+    fn let_go(&self, state: &mut State, ifindex: u32) -> Result<bool> {
+        let held = state.attachments.remove(&ifindex).is_some();
+        if let Some(dir) = &state.dir {
+            dir.unpin_links(ifindex)?;
+        }
+        Ok(held)
     }
 }
 

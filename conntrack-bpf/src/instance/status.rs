@@ -18,12 +18,13 @@ use nix::time::ClockId;
 use nix::time::clock_gettime;
 
 use super::Instance;
-use crate::attach;
 use crate::defines::SLOTS;
+use crate::devices;
 use crate::error::Context;
 use crate::error::Result;
 use crate::probe::KernelSupport;
 use crate::records::AttachRecord;
+use crate::stacking;
 use crate::sys;
 use crate::teardown;
 
@@ -64,25 +65,24 @@ impl Instance {
     }
 
     fn interfaces(&self, kernel: &KernelSupport, clocks: &Clocks) -> Result<Vec<InterfaceStatus>> {
-        let mut live = BTreeMap::new();
-        let mut names = BTreeMap::new();
-        if let Some(netns) = &self.netns {
-            live = teardown::live_hooks(netns, kernel, &self.program_ids())?;
-            let devices = attach::devices(netns)?.into_iter();
-            names = devices
-                .map(|device| (device.ifindex, device.name))
-                .collect();
-        }
-        let entries = self.ifaces.entries();
-        let is_upper = |ifindex: u32| {
-            let mut entries = entries.iter();
-            entries.any(|entry| entry.ifindex == ifindex && entry.is_upper())
+        let live = match &self.netns {
+            Some(netns) => teardown::live_hooks(netns, kernel, &self.program_ids())?,
+            None => BTreeMap::new(),
         };
+        let devices = self.devices()?;
+        let attached = self.ifaces.attached();
+        let uppers = devices::uppers(&devices, attached.iter().copied());
         let interfaces = self.records()?.into_iter().map(|record| {
             let hooks = live.get(&record.ifindex).copied().unwrap_or_default();
+            let mut devices_now = devices.iter();
+            let device = devices_now.find(|device| device.ifindex == record.ifindex);
+            let mut notes = why(&record, hooks, uppers.contains(&record.ifindex));
+            if let Some(device) = device {
+                notes.extend(stacking::caveats(&devices, &attached, device));
+            }
             InterfaceStatus {
-                why: why(&record, hooks, is_upper(record.ifindex)),
-                name: names.remove(&record.ifindex).unwrap_or(record.name),
+                why: Some(notes.join("; ")).filter(|why| !why.is_empty()),
+                name: device.map_or(record.name, |device| device.name.clone()),
                 ifindex: record.ifindex,
                 mode: hooks.mode(),
                 hooks,
@@ -134,7 +134,7 @@ fn memory(map: &MapHandle) -> Result<u64> {
 }
 
 /// What was said at attaching, and what has changed since.
-fn why(record: &AttachRecord, now: Hooks, is_upper: bool) -> Option<String> {
+fn why(record: &AttachRecord, now: Hooks, is_upper: bool) -> Vec<String> {
     let mut why = Vec::new();
     if !record.why.is_empty() {
         why.push(record.why.clone());
@@ -148,7 +148,7 @@ fn why(record: &AttachRecord, now: Hooks, is_upper: bool) -> Option<String> {
             "it is stacked on another attached interface: packets are counted on both".to_owned(),
         );
     }
-    Some(why.join("; ")).filter(|why| !why.is_empty())
+    why
 }
 
 /// Both clocks at one moment.
@@ -194,9 +194,9 @@ mod tests {
             since: 0,
             why: String::new(),
         };
-        assert_eq!(why(&record, hooks, false), None);
-        let gone = why(&record, Hooks::default(), false).unwrap();
+        assert_eq!(why(&record, hooks, false), [""; 0]);
+        let gone = why(&record, Hooks::default(), false).remove(0);
         assert!(gone.contains("xdp-native+tcx and is -+-"), "{gone}");
-        assert!(why(&record, hooks, true).unwrap().contains("stacked"));
+        assert!(why(&record, hooks, true)[0].contains("stacked"));
     }
 }
