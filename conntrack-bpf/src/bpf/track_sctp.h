@@ -146,10 +146,7 @@ static __always_inline int ct_sctp_first(struct ct_sctp *s, const struct ct_pkt 
 		s->tag[CT_REPLY] = pkt->ack;
 		return pkt->seq == 0 && !(pkt->options & CT_SCTP_SHORT);
 	}
-	if (ct_sctp_has(pkt, 1U << CT_CHUNK_HEARTBEAT))
-		s->tag[CT_ORIGINAL] = pkt->seq;
-	if (ct_sctp_has(pkt, ~(1U << CT_CHUNK_HEARTBEAT)))
-		s->tag[CT_REPLY] = pkt->seq;
+	s->tag[ct_sctp_has(pkt, 1U << CT_CHUNK_HEARTBEAT) ? CT_ORIGINAL : CT_REPLY] = pkt->seq;
 	return 1;
 }
 
