@@ -146,7 +146,10 @@ static __always_inline int ct_sctp_first(struct ct_sctp *s, const struct ct_pkt 
 		s->tag[CT_REPLY] = pkt->ack;
 		return pkt->seq == 0 && !(pkt->options & CT_SCTP_SHORT);
 	}
-	s->tag[ct_sctp_has(pkt, 1U << CT_CHUNK_HEARTBEAT) ? CT_ORIGINAL : CT_REPLY] = pkt->seq;
+	if (ct_sctp_has(pkt, 1U << CT_CHUNK_HEARTBEAT | 1U << CT_CHUNK_HEARTBEAT_ACK))
+		s->tag[CT_ORIGINAL] = pkt->seq;
+	else
+		s->tag[CT_REPLY] = pkt->seq;
 	return 1;
 }
 
