@@ -15,7 +15,9 @@ fn main() {
     println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-changed=../src/bpf");
 
-    build().file("src/pure.c").compile("ct_pure");
+    build()
+        .files(["src/pure.c", "src/window.c"])
+        .compile("ct_pure");
     for (name, mutation) in TABLES {
         let mut table = build();
         if let Some(mutation) = mutation {

@@ -10,6 +10,7 @@ mod ffi;
 mod packet;
 pub mod pure;
 mod table;
+mod window;
 
 pub use packet::Hash;
 pub use packet::Key;
@@ -21,6 +22,9 @@ pub use table::Slot;
 pub use table::Table;
 pub use table::TableEvent;
 pub use table::Timeout;
+pub use window::Ends;
+pub use window::Judged;
+pub use window::Segment;
 
 /// Slots in a bucket: `CT_SLOTS`.
 pub const SLOTS: u32 = 15;
