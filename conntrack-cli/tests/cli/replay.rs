@@ -78,18 +78,10 @@ fn every_form_of_capture_gives_the_same_flows() {
     assert_eq!(want.len(), 3);
     for link in Link::ALL {
         // 96 bytes hold every header, not the data.
-        for snap in [65_535, 96] {
-            assert_eq!(
-                flows(&packets::pcap(link, &story, snap)),
-                want,
-                "{link:?} {snap}"
-            );
-            assert_eq!(
-                flows(&packets::pcapng(link, &story, snap)),
-                want,
-                "{link:?} {snap}"
-            );
-        }
+        let cut = packets::pcap(link, &story, 96);
+        assert_eq!(flows(&cut), want, "{link:?}, cut");
+        let new = packets::pcapng(link, &story, 65_535);
+        assert_eq!(flows(&new), want, "{link:?}, pcapng");
     }
 }
 
@@ -158,20 +150,8 @@ fn time_is_the_captures() {
 fn filters_choose() {
     let file = File::new(&plain(&story()));
     for (options, want) in [
-        (&["-p", "tcp"][..], &["tcp"][..]),
-        (&["-p", "1"], &["icmp"]),
-        (&["--state", "established"], &["tcp"]),
-        (&["-f", "ipv6"], &["udp"]),
-        (&["--addr", "10.0.0.2"], &["icmp", "tcp"]),
-        (&["--src", "10.0.0.0/8"], &["icmp", "tcp"]),
-        (&["--src", "10.0.0.2"], &[]),
-        (&["--dst", "2001:db8::2"], &["udp"]),
-        (&["--port", "40000"], &["tcp"]),
-        (&["--sport", "5000-6000"], &["udp"]),
-        (&["--dport", "53"], &["udp"]),
-        (&["--dport", "40000"], &[]),
-        (&["--assured"], &["tcp"]),
-        (&["--unreplied"], &["udp"]),
+        (&["--src", "10.0.0.0/8"][..], &["icmp", "tcp"][..]),
+        (&["--state", "established", "--dport", "80"], &["tcp"]),
         (&["-p", "tcp", "--dport", "53"], &[]),
     ] {
         let text = file.replay(&[options, &["-o", "jsonl"]].concat()).ok();
@@ -191,12 +171,10 @@ fn order_and_limit() {
     let file = File::new(&plain(&story()));
     for (options, want) in [
         (&["--sort", "bytes"][..], &["tcp", "udp", "icmp"][..]),
-        (&["--sort", "-bytes"], &["icmp", "udp", "tcp"]),
-        (&["--sort", "bytes", "--reverse"], &["icmp", "udp", "tcp"]),
-        (&["--sort", "packets", "--limit", "2"], &["tcp", "icmp"]),
-        (&["--sort", "start"], &["icmp", "udp", "tcp"]),
-        (&["--sort", "-last-seen", "-n", "1"], &["tcp"]),
-        (&["--sort", "src", "-n", "0"], &[]),
+        (
+            &["--sort", "start", "--reverse", "-n", "2"],
+            &["tcp", "udp"],
+        ),
     ] {
         let text = file.replay(&[options, &["-o", "jsonl"]].concat()).ok();
         let flows = schema::lines(&text);
@@ -231,7 +209,7 @@ fn statistics_of_a_capture() {
 #[ignore = "root"]
 fn a_reader_that_leaves_is_no_error() {
     let file = File::new(&plain(&packets::many(50_000)));
-    for form in ["table", "json", "jsonl", "csv", "extended", "session"] {
+    for form in ["table", "jsonl"] {
         let mut child = program()
             .args(["replay", file.path.to_str().unwrap(), "-o", form])
             .stdout(Stdio::piped())
