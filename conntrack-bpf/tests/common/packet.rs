@@ -103,9 +103,15 @@ impl Packet {
         Self::ports(src, dst, UDPLITE, &[0; 8])
     }
 
-    /// An SCTP packet with one chunk of this type, without parameters.
+    /// An SCTP packet with one chunk of this type: an INIT with its fixed
+    /// fields, any other without parameters.
     pub(crate) fn sctp(src: SocketAddr, dst: SocketAddr, chunk: u8) -> Self {
-        Self::ports(src, dst, SCTP, &[0; 12]).bytes(&[chunk, 0, 0, 4])
+        const INIT: [u8; 20] = [1, 0, 0, 20, 0, 0, 0, 9, 0, 0, 16, 0, 0, 1, 0, 1, 0, 0, 0, 1];
+        let packet = Self::ports(src, dst, SCTP, &[0; 12]);
+        match chunk {
+            1 => packet.bytes(&INIT),
+            _ => packet.bytes(&[chunk, 0, 0, 4]),
+        }
     }
 
     /// ICMP or ICMPv6, by the addresses: type and code, and an identifier.
