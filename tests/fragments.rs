@@ -7,7 +7,6 @@
 mod support;
 
 use conntrack::Mode;
-use support::eventually;
 use support::kernel;
 use support::link::Offloads;
 use support::pair::HOST4;
@@ -20,7 +19,6 @@ use support::pair::ip;
 use support::peer::Server;
 use support::peer::dns_query;
 use support::peer::ping;
-use support::row;
 use support::row::Half;
 use support::row::Row;
 use support::tracked;
@@ -59,7 +57,7 @@ fn fragments_land(mode: Mode) {
             ping(client, ip(addr), 3, 4000);
         }
     }
-    let rows = eventually("every fragment is counted", || {
+    let rows = tracked::assert_same(&pair.tracker, || {
         let cut = |row: Row| Row {
             original: in_fragments(row.original),
             reply: in_fragments(row.reply),
@@ -67,8 +65,7 @@ fn fragments_land(mode: Mode) {
         };
         let mut theirs: Vec<Row> = kernel::rows(&pair.host).into_iter().map(cut).collect();
         theirs.sort();
-        let ours = tracked::rows(&pair.tracker);
-        row::same(&ours, &theirs).map(|()| ours)
+        theirs
     });
     assert_eq!(rows.len(), 8, "{rows:#?}");
     assert_eq!(

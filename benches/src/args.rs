@@ -10,7 +10,7 @@ pub struct Args {
     #[arg(long)]
     pub quick: bool,
 
-    /// Only rows whose name contains this
+    /// Only rows whose name contains this; name the suite, too: --bench datapath
     #[arg(long, value_name = "TEXT")]
     pub row: Option<String>,
 

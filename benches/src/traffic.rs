@@ -98,7 +98,7 @@ const SERVER_SEQ: u32 = 5000;
 
 impl Traffic {
     /// The steps after which a flow counts as established. A UDP flow needs
-    /// [`Traffic::settle`] before the last one.
+    /// a wait before the last one, see [`Traffic::settles`].
     #[must_use]
     pub fn opening(self) -> &'static [Step] {
         match self.proto {

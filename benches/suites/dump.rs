@@ -111,7 +111,7 @@ struct Report {
 fn measure(args: &Args) -> Result<Report> {
     need_root()?;
     let (repeats, counts): (usize, &[u32]) = if args.quick {
-        (5, &[10_000, 1_000_000])
+        (3, &[10_000, 1_000_000])
     } else {
         (25, &[10_000, 100_000, 1_000_000])
     };

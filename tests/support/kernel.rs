@@ -11,6 +11,19 @@ use super::netns::Netns;
 use super::row::Half;
 use super::row::Row;
 
+/// Timeouts that a slow machine may outlast between traffic and comparison: a
+/// stream that ended in a RST, for one, is there for 10 s only. In both trackers
+/// they are [`LONG`].
+pub(crate) const SHORT: [&str; 4] = [
+    "tcp_timeout_close",
+    "udp_timeout",
+    "icmp_timeout",
+    "icmpv6_timeout",
+];
+
+/// Seconds.
+pub(crate) const LONG: u32 = 200;
+
 /// Switches nf_conntrack and its accounting on in a namespace. It registers its
 /// hooks only when a rule asks for a connection's state. Flows that exist
 /// already are not known to it.
@@ -19,6 +32,10 @@ pub(crate) fn track(ns: &Netns) {
     ns.sh("nft add chain inet watch seen { type filter hook prerouting priority 0 ; }");
     ns.sh("nft add rule inet watch seen ct state new");
     ns.sysctl("net/netfilter/nf_conntrack_acct", "1");
+    for name in SHORT {
+        let setting = format!("net/netfilter/nf_conntrack_{name}");
+        ns.sysctl(&setting, &LONG.to_string());
+    }
 }
 
 /// Where bridges hand their own packets to it, they no longer do.

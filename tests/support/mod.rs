@@ -19,8 +19,8 @@ use std::time::Duration;
 use std::time::Instant;
 
 /// Longest wait for what is bound to happen; less than the shortest timeout of a
-/// flow that is looked at (CLOSE, 10 s).
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+/// flow that is looked at (TIME_WAIT, 120 s).
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Calls `probe` until it says `Ok`; fails with its last word after
 /// [`PATIENCE`].
@@ -44,7 +44,7 @@ pub(crate) fn in_kernel_matrix() -> bool {
 /// Bytes of a long stream: 1 GB, less where the processor is emulated.
 pub(crate) fn gigabyte() -> u64 {
     if in_kernel_matrix() {
-        50_000_000
+        20_000_000
     } else {
         1_000_000_000
     }

@@ -138,7 +138,7 @@ pub(crate) fn get_from(mut stream: TcpStream) -> usize {
 
 /// The same by curl.
 pub(crate) fn curl(ns: &Netns, server: SocketAddr) -> usize {
-    ns.sh(&format!("curl -sS -g --max-time 10 http://{server}/"))
+    ns.sh(&format!("curl -sS -g --max-time 60 http://{server}/"))
         .len()
 }
 
@@ -182,7 +182,7 @@ pub(crate) fn ping(ns: &Netns, to: IpAddr, count: u32, payload: usize) {
 /// The same with options of ping's own.
 pub(crate) fn ping_with(ns: &Netns, to: IpAddr, count: u32, options: &str) {
     let said = ns.sh(&format!(
-        "ping -n -q -i 0.02 -W 5 -c {count} {options} {to}"
+        "ping -n -q -i 0.02 -W 20 -c {count} {options} {to}"
     ));
     assert!(said.contains(&format!("{count} received")), "{said}");
 }
@@ -192,7 +192,7 @@ pub(crate) fn iperf(server: &Netns, client: &Netns, addr: IpAddr, bytes: u64, ba
     let mut running = listening(server, addr);
     let way = if back { "-R" } else { "" };
     client.sh(&format!(
-        "iperf3 -c {addr} -n {bytes} {way} --connect-timeout 5000"
+        "iperf3 -c {addr} -n {bytes} {way} --connect-timeout 30000"
     ));
     let status = running.0.wait().expect("the server's end");
     assert!(status.success(), "iperf3 -s: {status}");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use conntrack::Flow;
 use conntrack::L4;
@@ -78,14 +79,14 @@ impl Row {
         }
     }
 
-    /// The same connection, told the same way? Time goes on between two
-    /// readings: seconds left may differ by two.
-    fn agrees(&self, other: &Self) -> bool {
+    /// The same connection, told the same way, if the other was read so much
+    /// later? Each has its seconds left rounded down, from a clock of its own.
+    fn agrees(&self, other: &Self, later: Duration) -> bool {
         let timed = |row: &Self| Self {
             timeout: 0,
             ..row.clone()
         };
-        timed(self) == timed(other) && self.timeout.abs_diff(other.timeout) <= 2
+        timed(self) == timed(other) && self.timeout.abs_diff(other.timeout) <= later.as_secs() + 2
     }
 }
 
@@ -118,13 +119,19 @@ impl fmt::Debug for Row {
 /// `Ok` if both lists say the same, otherwise what only one of them says. Both
 /// are sorted.
 pub(crate) fn same(ours: &[Row], theirs: &[Row]) -> Result<(), String> {
-    if ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| a.agrees(b)) {
+    same_after(ours, theirs, Duration::ZERO)
+}
+
+/// The same, where theirs have been read so much later.
+pub(crate) fn same_after(ours: &[Row], theirs: &[Row], later: Duration) -> Result<(), String> {
+    let mut both = ours.iter().zip(theirs);
+    if ours.len() == theirs.len() && both.all(|(a, b)| a.agrees(b, later)) {
         return Ok(());
     }
     let only = |these: &[Row], those: &[Row]| {
         let alone = these
             .iter()
-            .filter(|row| !those.iter().any(|other| row.agrees(other)));
+            .filter(|row| !those.iter().any(|other| row.agrees(other, later)));
         alone.map(|row| format!("  {row:?}\n")).collect::<String>()
     };
     Err(format!(

@@ -3,13 +3,16 @@
 use std::process;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use conntrack::Config;
 use conntrack::Counters;
 use conntrack::Mode;
 use conntrack::NetnsRef;
 use conntrack::Tracker;
 
 use super::eventually;
+use super::kernel;
 use super::netns::Netns;
 use super::row;
 use super::row::Row;
@@ -19,7 +22,13 @@ use super::row::Row;
 pub(crate) fn track(ns: &Netns, interfaces: &[&str], mode: Mode) -> Tracker {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let mut config = Config::default();
+    for name in kernel::SHORT {
+        let set = config.conntrack.set(name, kernel::LONG.into());
+        set.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
     Tracker::builder()
+        .config(config)
         .instance(format!("cttraffic-{}-{number}", process::id()))
         .netns(NetnsRef::Path(ns.path()))
         .interfaces(interfaces.iter().copied())
@@ -42,9 +51,11 @@ pub(crate) fn rows(tracker: &Tracker) -> Vec<Row> {
 /// Its flows are these, when all packets have arrived. Returns them.
 pub(crate) fn assert_same(tracker: &Tracker, expected: impl Fn() -> Vec<Row>) -> Vec<Row> {
     eventually("both trackers agree", || {
-        let ours = rows(tracker);
+        let begin = Instant::now();
+        let (ours, theirs) = (rows(tracker), expected());
         let said = |why| format!("{why}{}", noted(tracker));
-        row::same(&ours, &expected()).map_err(said).map(|()| ours)
+        let same = row::same_after(&ours, &theirs, begin.elapsed());
+        same.map_err(said).map(|()| ours)
     })
 }
 
