@@ -10,20 +10,13 @@
  *   III  sack      <= receiver.end
  *   IV   sack      >= receiver.end - max(66000, sender.maxwin)
  *
- * Races. The kernel holds the entry's lock here; we do not. Packets of direction
- * d alone write end[d].end, maxack, and, but for its first value, end[!d].maxend;
- * both directions write maxwin (a grant exceeded raises the other end's) and the
- * UNACKED bit. So with each direction on one CPU an edge is never lost, but a
- * raised maxwin or a bit may be, until the next segment. What can happen is that
- * one CPU reads an edge the other is about to move. In traffic that cannot
- * matter, for nobody answers a segment before it has left us; and where it looks
- * so, the fast path's no is not final: the slow path reads both ends anew.
+ * Races: see tcp_edges.h.
  */
 #ifndef CT_TCP_WINDOW_H
 #define CT_TCP_WINDOW_H
 
-#include "flow.h"
 #include "tcp.h"
+#include "tcp_edges.h"
 
 #define CT_MAXACKWIN 66000
 
@@ -34,30 +27,6 @@ enum ct_window {
 	CT_WINDOW_INVALID,
 };
 
-/* What one segment makes of both ends. */
-struct ct_tcp_view {
-	__u32 s_end, s_maxend, s_maxwin, s_maxack; /* the sender's */
-	__u32 r_end, r_maxend, r_maxwin;	   /* the receiver's */
-	__u8 s_bits, r_bits;
-	__u8 s_scale, r_scale;
-	__u8 remember; /* this ACK is the segment to recognise from now on */
-	/* What is to be stored; see ct_tcp_store(). */
-	__u8 anew;  /* edges were set, not moved */
-	__u8 back;  /* the sender's end was set, wherever it had been */
-	__u8 heard; /* bits to set at the sender's end */
-	__u8 acked; /* the receiver has nothing unacknowledged */
-};
-
-static __always_inline int ct_before(__u32 a, __u32 b)
-{
-	return (__s32)(a - b) < 0;
-}
-
-static __always_inline int ct_after(__u32 a, __u32 b)
-{
-	return ct_before(b, a);
-}
-
 static __always_inline __u64 ct_end_bit(__u32 shift, __u32 dir)
 {
 	return 1ULL << (shift + (dir & 1));
@@ -67,74 +36,6 @@ static __always_inline __u64 ct_end_bit(__u32 shift, __u32 dir)
 static __always_inline __u32 ct_segment_end(const struct ct_pkt *pkt, __u8 flags)
 {
 	return pkt->seq + pkt->payload + !!(flags & CT_TCP_SYN) + !!(flags & CT_TCP_FIN);
-}
-
-static __always_inline void ct_tcp_load(const struct ct_flow *flow, enum ct_dir dir,
-					struct ct_tcp_view *v)
-{
-	const volatile struct ct_tcp_end *s = &flow->tcp[dir & 1];
-	const volatile struct ct_tcp_end *r = &flow->tcp[!dir];
-
-	v->s_end = s->end;
-	v->s_maxend = s->maxend;
-	v->s_maxwin = s->maxwin;
-	v->s_maxack = s->maxack;
-	v->s_bits = s->bits;
-	v->s_scale = s->scale;
-	v->r_end = r->end;
-	v->r_maxend = r->maxend;
-	v->r_maxwin = r->maxwin;
-	v->r_bits = r->bits;
-	v->r_scale = r->scale;
-	v->remember = v->anew = v->back = v->heard = v->acked = 0;
-}
-
-static __always_inline void ct_tcp_store_all(struct ct_tcp_end *s, struct ct_tcp_end *r,
-					     const struct ct_tcp_view *v)
-{
-	s->end = v->s_end;
-	s->maxend = v->s_maxend;
-	s->maxwin = v->s_maxwin;
-	s->bits = v->s_bits;
-	r->end = v->r_end;
-	r->maxend = v->r_maxend;
-	r->maxwin = v->r_maxwin;
-	r->bits = v->r_bits;
-	r->scale = v->r_scale;
-}
-
-/*
- * Edges only. Between our load and this store a packet of the other direction,
- * on another CPU, may have moved what both write: to put back what we loaded
- * would move it back, and the next segment there would be INVALID. So only what
- * this segment moved is stored, and edges of a connection that goes on move
- * forward only.
- */
-static __always_inline void ct_tcp_store(struct ct_flow *flow, enum ct_dir dir,
-					 const struct ct_tcp_view *v)
-{
-	struct ct_tcp_end *s = &flow->tcp[dir & 1];
-	struct ct_tcp_end *r = &flow->tcp[!dir];
-
-	s->maxack = v->s_maxack;
-	if (s->scale != v->s_scale)
-		s->scale = v->s_scale;
-	if (v->anew) {
-		ct_tcp_store_all(s, r, v);
-		return;
-	}
-	if (v->back || ct_after(v->s_end, s->end))
-		s->end = v->s_end;
-	if (v->s_maxwin > s->maxwin)
-		s->maxwin = v->s_maxwin;
-	if (v->heard & ~s->bits)
-		s->bits |= v->heard;
-	if (ct_after(v->r_maxend, r->maxend))
-		r->maxend = v->r_maxend;
-	if (v->r_maxwin > r->maxwin)
-		r->maxwin = v->r_maxwin;
-	if (v->acked && (r->bits & CT_END_UNACKED))
-		r->bits &= ~CT_END_UNACKED;
 }
 
 /* tcp_options(): what a SYN says of its sender replaces all that was known of it,
