@@ -3,6 +3,7 @@
 use conntrack_bpf::Clock;
 use conntrack_bpf::counters;
 use conntrack_bpf::names::Names;
+use conntrack_bpf::sweep;
 use conntrack_core::Counters;
 use conntrack_core::stats::InterfaceCounts;
 
@@ -37,7 +38,13 @@ impl Tracker {
                 bytes: counts.bytes,
             }
         });
+        let (sweep, pressure) = match sweep::read(datapath)? {
+            Some((stats, levels)) => (Some(stats), levels),
+            None => (None, Default::default()),
+        };
         Ok(Counters {
+            sweep,
+            pressure,
             interfaces: interfaces.collect(),
             flows: self.reader().tables(datapath)?.count(&Clock::live()?),
             memory_bytes: counters::memory_bytes(&datapath.maps)?,

@@ -244,7 +244,7 @@ impl Rig {
         Counts {
             established: state.original.established + state.reply.established,
             created: counters.table.created,
-            evicted: counters.table.evicted,
+            evicted: counters.table.evicted(),
         }
     }
 

@@ -11,6 +11,7 @@ use conntrack_core::Counters;
 use conntrack_core::stats::CpuCounts;
 use conntrack_core::stats::DROP_REASONS;
 use conntrack_core::stats::PASS_REASONS;
+use conntrack_core::stats::TableCounts;
 use conntrack_core::stats::by_reason;
 use libbpf_rs::MapCore;
 
@@ -82,7 +83,7 @@ impl Meter {
             bytes: sum.bytes,
             drops: by_reason(&DROP_REASONS, &sum.drops),
             passed_untracked: by_reason(&PASS_REASONS, &sum.passed),
-            table: sum.table.into(),
+            table: TableCounts::new(sum.table, &sum.gone),
             per_cpu,
             ..Counters::default()
         };
@@ -132,6 +133,10 @@ fn add(sum: &mut ct_cpu, counts: &ct_cpu) {
     add(&mut sum.passed, &counts.passed);
     add(&mut sum.drops, &counts.drops);
     add(&mut sum.table, &counts.table);
+    add(&mut sum.gone, &counts.gone);
+    for (to, from) in sum.live.iter_mut().zip(counts.live) {
+        *to = to.wrapping_add(from);
+    }
 }
 
 /// Kernel memory of all maps in bytes, as the kernel accounts for it.
@@ -174,11 +179,14 @@ mod tests {
         ones.passed.fill(1);
         ones.drops.fill(1);
         ones.table.fill(1);
+        ones.gone.fill(1);
+        ones.live.fill(1);
         let mut sum = ones;
         add(&mut sum, &ones);
         assert_eq!((sum.packets, sum.bytes), (2, 2));
         assert_eq!(sum.classes, [[2; 5]; 2]);
-        let rest = [&sum.passed[..], &sum.drops, &sum.table].concat();
+        let rest = [&sum.passed[..], &sum.drops, &sum.table, &sum.gone].concat();
+        assert_eq!(sum.live, [2, 2]);
         assert!(rest.iter().all(|&count| count == 2));
     }
 

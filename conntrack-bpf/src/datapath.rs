@@ -3,6 +3,7 @@
 
 use std::mem::MaybeUninit;
 use std::path::Path;
+use std::time::Duration;
 
 use conntrack_core::Config;
 use conntrack_core::Sysctls;
@@ -36,6 +37,7 @@ pub struct LoadOptions {
     max_flows4: u32,
     max_flows6: u32,
     sysctls: Sysctls,
+    sweep: Duration,
     replay: bool,
 }
 
@@ -46,6 +48,7 @@ impl LoadOptions {
             max_flows4: config.table.max_flows,
             max_flows6: config.table.flows_v6(),
             sysctls: config.conntrack,
+            sweep: config.sweep.interval(),
             replay: false,
         }
     }
@@ -88,11 +91,24 @@ fn buckets(max_flows: u32) -> u32 {
 }
 
 /// Names of the maps, as their pins have them.
-pub(crate) const MAP_NAMES: [&str; 10] = [
-    "table4", "table6", "cpu", "ifstats", "frag", "meta", "attach", "settings", "ifaces", "replay",
+pub(crate) const MAP_NAMES: [&str; 13] = [
+    "table4",
+    "table6",
+    "cpu",
+    "ifstats",
+    "frag",
+    "listeners",
+    "rings",
+    "sweep",
+    "meta",
+    "attach",
+    "settings",
+    "ifaces",
+    "replay",
 ];
-/// Names of the programs.
-pub(crate) const PROGRAM_NAMES: [&str; 3] = ["ct_xdp", "ct_tc_ingress", "ct_tc_egress"];
+/// Names of the programs; the first three see packets.
+pub(crate) const PROGRAM_NAMES: [&str; 4] =
+    ["ct_xdp", "ct_tc_ingress", "ct_tc_egress", "ct_sweep_start"];
 
 /// The maps. Each handle owns its descriptor; `bpf/maps.h` says what is in them.
 #[derive(Debug)]
@@ -103,6 +119,9 @@ pub struct Maps {
     pub cpu: MapHandle,
     pub ifstats: MapHandle,
     pub frag: MapHandle,
+    pub listeners: MapHandle,
+    pub rings: MapHandle,
+    pub sweep: MapHandle,
     pub meta: MapHandle,
     pub attach: MapHandle,
     pub settings: MapHandle,
@@ -112,13 +131,16 @@ pub struct Maps {
 
 impl Maps {
     /// Every map with the name it is pinned under.
-    pub fn named(&self) -> [(&'static str, &MapHandle); 10] {
+    pub fn named(&self) -> [(&'static str, &MapHandle); 13] {
         let [
             table4,
             table6,
             cpu,
             ifstats,
             frag,
+            listeners,
+            rings,
+            sweep,
             meta,
             attach,
             settings,
@@ -131,6 +153,9 @@ impl Maps {
             (cpu, &self.cpu),
             (ifstats, &self.ifstats),
             (frag, &self.frag),
+            (listeners, &self.listeners),
+            (rings, &self.rings),
+            (sweep, &self.sweep),
             (meta, &self.meta),
             (attach, &self.attach),
             (settings, &self.settings),
@@ -149,17 +174,27 @@ pub struct Programs {
     pub tc_ingress: ProgramHandle,
     /// What goes out.
     pub tc_egress: ProgramHandle,
+    /// Starts the background sweep; `None` on kernels without `bpf_loop` (5.17),
+    /// where expired flows are taken out by packets that need their slot only.
+    pub sweep_start: Option<ProgramHandle>,
 }
 
 impl Programs {
     /// Every program with its name in the source.
-    pub fn named(&self) -> [(&'static str, &ProgramHandle); 3] {
-        let [xdp, ingress, egress] = PROGRAM_NAMES;
-        [
-            (xdp, &self.xdp),
-            (ingress, &self.tc_ingress),
-            (egress, &self.tc_egress),
-        ]
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &ProgramHandle)> {
+        let programs = [
+            Some(&self.xdp),
+            Some(&self.tc_ingress),
+            Some(&self.tc_egress),
+            self.sweep_start.as_ref(),
+        ];
+        let named = PROGRAM_NAMES.into_iter().zip(programs);
+        named.filter_map(|(name, program)| Some((name, program?)))
+    }
+
+    /// The ids of those that see packets.
+    pub(crate) fn packet_ids(&self) -> [u32; 3] {
+        [&self.xdp, &self.tc_ingress, &self.tc_egress].map(ProgramHandle::id)
     }
 }
 
@@ -201,6 +236,9 @@ impl Datapath {
                 cpu: own(&skel.maps.ct_cpu)?,
                 ifstats: own(&skel.maps.ct_ifstats)?,
                 frag: own(&skel.maps.ct_frag)?,
+                listeners: own(&skel.maps.ct_listeners)?,
+                rings: own(&skel.maps.ct_rings)?,
+                sweep: own(&skel.maps.ct_sweep)?,
                 meta: own(&skel.maps.ct_meta)?,
                 attach: own(&skel.maps.ct_attach)?,
                 settings: own(&skel.maps.data_settings)?,
@@ -213,6 +251,10 @@ impl Datapath {
                 xdp: ProgramHandle::try_from(&skel.progs.ct_xdp)?,
                 tc_ingress: ProgramHandle::try_from(&skel.progs.ct_tc_ingress)?,
                 tc_egress: ProgramHandle::try_from(&skel.progs.ct_tc_egress)?,
+                sweep_start: match probe::bpf_loop() {
+                    true => Some(ProgramHandle::try_from(&skel.progs.ct_sweep_start)?),
+                    false => None,
+                },
             })
         };
         let maps = own_maps().context("take over the maps")?;
@@ -245,6 +287,9 @@ impl Datapath {
             cpu: open("cpu")?,
             ifstats: open("ifstats")?,
             frag: open("frag")?,
+            listeners: open("listeners")?,
+            rings: open("rings")?,
+            sweep: open("sweep")?,
             attach: open("attach")?,
             settings: open("settings")?,
             ifaces: open("ifaces")?,
@@ -255,6 +300,10 @@ impl Datapath {
             xdp: open_program(dir, "ct_xdp", ProgramType::Xdp)?,
             tc_ingress: open_program(dir, "ct_tc_ingress", ProgramType::SchedCls)?,
             tc_egress: open_program(dir, "ct_tc_egress", ProgramType::SchedCls)?,
+            sweep_start: match probe::bpf_loop() {
+                true => Some(open_program(dir, "ct_sweep_start", ProgramType::SchedCls)?),
+                false => None,
+            },
         };
         Ok(Self {
             maps,
@@ -282,12 +331,16 @@ fn configure(open: &mut OpenConntrackSkel<'_>, options: &LoadOptions, meta: &Met
     let rodata = open.maps.rodata_data.as_deref_mut().ok_or_else(missing)?;
     rodata.cfg_buckets4 = meta.buckets4;
     rodata.cfg_buckets6 = meta.buckets6;
+    rodata.cfg_max_flows4 = options.max_flows4;
+    rodata.cfg_max_flows6 = options.max_flows6;
     rodata.cfg_cpus = cpus;
     rodata.cfg_xdp_frags = u32::from(frags);
     rodata.cfg_hash_seed = meta.hash_seed;
     rodata.cfg_replay = u32::from(options.replay);
     let data = open.maps.data_settings_data.as_deref_mut();
-    data.ok_or_else(missing)?.ct_settings = settings::encode(&options.sysctls);
+    data.ok_or_else(missing)?.ct_settings = settings::encode(&options.sysctls, options.sweep);
+    let sweeps = probe::bpf_loop();
+    open.progs.ct_sweep_start.set_autoload(sweeps);
     if !frags {
         // The section name asks for multi-buffer XDP; libbpf forgets the
         // section when the type changes.

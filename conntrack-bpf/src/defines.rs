@@ -1,13 +1,19 @@
-//! The `#define`s of `bpf/types.h` that user space needs. BTF does not carry
+//! The `#define`s of `bpf/types.h` and `types_event.h` that user space needs. BTF does not carry
 //! them, so they are read from the header when this crate is compiled.
 
-const HEADER: &[u8] = include_bytes!("bpf/types.h");
+const HEADER: &[u8] = concat!(
+    include_str!("bpf/types.h"),
+    include_str!("bpf/types_event.h")
+)
+.as_bytes();
 
 /// Version of the layout of maps and pins: `CT_ABI`.
 pub const ABI: u32 = define(b"#define CT_ABI ");
 
 /// Slots of a bucket.
 pub(crate) const SLOTS: u32 = define(b"#define CT_SLOTS ");
+/// Who can listen to events at once.
+pub(crate) const LISTENERS: u32 = define(b"#define CT_LISTENERS ");
 /// Slots of the interface table.
 pub(crate) const IF_SLOTS: usize = define(b"#define CT_IF_SLOTS ") as usize;
 /// Steps from an interface's first slot within which it is found.

@@ -32,6 +32,7 @@ use crate::probe;
 use crate::probe::KernelSupport;
 use crate::records::AttachRecord;
 use crate::settings;
+use crate::sweep;
 use crate::targets;
 use crate::targets::Target;
 use crate::teardown;
@@ -161,6 +162,7 @@ impl Instance {
             dir.pin_datapath(&self.datapath)?;
         }
         self.attach_all(state, targets, kernel)?;
+        sweep::start(&self.datapath)?;
         match &state.dir {
             Some(_) => self.set_ready(),
             None => Ok(()),
@@ -301,10 +303,7 @@ impl Instance {
     }
 
     pub(crate) fn program_ids(&self) -> [u32; 3] {
-        self.datapath
-            .programs
-            .named()
-            .map(|(_, program)| program.id())
+        self.datapath.programs.packet_ids()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

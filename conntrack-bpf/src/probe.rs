@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use libbpf_rs::ProgramType;
 use nix::errno::Errno;
@@ -159,6 +160,12 @@ pub(crate) fn may_load() -> Result<()> {
 pub(crate) fn xdp_frags() -> bool {
     let flags = libbpf_sys::BPF_F_XDP_HAS_FRAGS;
     sys::load_trivial(libbpf_sys::BPF_PROG_TYPE_XDP, flags).is_ok()
+}
+
+/// Whether the kernel knows `bpf_loop` (5.17), which the background sweep needs.
+pub(crate) fn bpf_loop() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| helper(libbpf_sys::BPF_FUNC_loop) == Some(true))
 }
 
 /// No interface has the index tried here; a kernel without tcx does not come

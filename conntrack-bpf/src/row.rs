@@ -253,6 +253,30 @@ pub(crate) struct Row<S> {
     slot: S,
 }
 
+impl Row<ct_flow> {
+    /// A slot as an event tells of it, with its packet counts in full.
+    pub(crate) fn told(mut slot: ct_flow, packets: [u64; 2]) -> Self {
+        slot.packets = packets.map(|packets| packets as u32);
+        Self {
+            word: Word(slot.word),
+            carry: packets.map(|packets| (packets >> 32) as u16),
+            slot,
+        }
+    }
+}
+
+impl Row<ct_flow6> {
+    /// The same for IPv6.
+    pub(crate) fn told6(mut slot: ct_flow6, packets: [u64; 2]) -> Self {
+        slot.flow.packets = packets.map(|packets| packets as u32);
+        Self {
+            word: Word(slot.flow.word),
+            carry: packets.map(|packets| (packets >> 32) as u16),
+            slot,
+        }
+    }
+}
+
 impl<S: Slot> Row<S> {
     /// What [`Bucket::glance`] would have seen.
     pub(crate) fn glance(&self) -> Glance {

@@ -84,8 +84,9 @@ const NUMBERS: [(&str, usize); 6] = [
     ("frag6_timeout", offset_of!(ct_settings, frag6_timeout)),
 ];
 
-/// The settings in the packet path's form.
-pub(crate) fn encode(sysctls: &Sysctls) -> ct_settings {
+/// The settings in the packet path's form. `sweep` is the background sweep's time
+/// round the tables; zero is no sweep.
+pub(crate) fn encode(sysctls: &Sysctls, sweep: Duration) -> ct_settings {
     let mut settings = ct_settings {
         timeout_ns: [0; Timeout::SLOTS],
         grace_ns: GRACE_NS,
@@ -95,7 +96,10 @@ pub(crate) fn encode(sysctls: &Sysctls) -> ct_settings {
         tcp_max_retrans: u32::from(sysctls.tcp_max_retrans),
         checksum: u32::from(sysctls.checksum),
         frag6_timeout: sysctls.frag6_timeout,
-        reserved: [0; 12],
+        event_types: 0,
+        pad: 0,
+        sweep_ns: u64::try_from(sweep.as_nanos()).unwrap_or(u64::MAX),
+        reserved: [0; 8],
     };
     for (index, timeout) in (0_u8..).zip(&mut settings.timeout_ns) {
         let duration = sysctls.timeout_by_index(index);
@@ -109,9 +113,9 @@ pub(crate) fn read(maps: &Maps) -> Result<Sysctls> {
     Ok(decode(&SharedWords::map(&maps.settings)?.load()))
 }
 
-/// Changes the settings in force, field by field.
+/// Changes the settings in force, field by field; the sweep's stays.
 pub(crate) fn write(maps: &Maps, sysctls: &Sysctls) -> Result<()> {
-    SharedWords::map(&maps.settings)?.store(&to_bytes(&encode(sysctls)));
+    SharedWords::map(&maps.settings)?.store(&to_bytes(&encode(sysctls, Duration::ZERO)));
     Ok(())
 }
 
@@ -167,7 +171,7 @@ mod tests {
         }
         sysctls.tcp_be_liberal = false;
         sysctls.tcp_max_retrans = 9;
-        let bytes = to_bytes(&encode(&sysctls));
+        let bytes = to_bytes(&encode(&sysctls, Duration::ZERO));
         assert_eq!(decode(&bytes), sysctls);
     }
 
@@ -176,7 +180,7 @@ mod tests {
         let settings = ct_settings {
             checksum: 7,
             grace_ns: 9,
-            ..encode(&Sysctls::default())
+            ..encode(&Sysctls::default(), Duration::ZERO)
         };
         let bytes = to_bytes(&settings);
         let at = offset_of!(ct_settings, checksum);

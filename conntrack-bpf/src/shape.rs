@@ -13,6 +13,7 @@ use libbpf_rs::ProgramType;
 
 use crate::defines::ABI;
 use crate::defines::IFACES;
+use crate::defines::LISTENERS;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -80,6 +81,12 @@ impl Shape {
                 value: size_of::<types::ct_attach>(),
                 entries: IFACES,
             },
+            "listeners" => Self::array(size_of::<types::ct_listener>(), LISTENERS),
+            "rings" => Self {
+                kind: MapType::ArrayOfMaps,
+                ..Self::array(size_of::<u32>(), LISTENERS)
+            },
+            "sweep" => Self::array(size_of::<types::ct_sweeper>(), 1),
             "settings" => Self::array(size_of::<types::data_settings>(), 1),
             "ifaces" => Self::array(size_of::<types::data_ifaces>(), 1),
             "replay" => Self::array(size_of::<types::data_replay>(), 1),

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 
-/// The value of a mappable array of one entry, as 64-bit words.
+/// The values of a small mappable array, one after the other, as 64-bit words.
 #[derive(Debug)]
 pub(crate) struct SharedWords {
     start: NonNull<AtomicU64>,
@@ -32,16 +32,16 @@ unsafe impl Send for SharedWords {}
 unsafe impl Sync for SharedWords {}
 
 impl SharedWords {
-    /// Maps a map of one entry for reading and writing.
+    /// Maps a map, whose values are whole words, for reading and writing.
     pub(crate) fn map(map: &MapHandle) -> Result<Self> {
-        let bytes = map.value_size() as usize;
+        let bytes = map.value_size() as usize * map.max_entries() as usize;
         let words = bytes / size_of::<u64>();
         let length = bytes
             .try_into()
             .map_err(|_| Error::new(ErrorKind::AbiMismatch, "a map has values of size 0"))?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address that the kernel chooses; it is as
-        // long as the map's value, which stays as long as the mapping.
+        // long as the map's values, which stay as long as the mapping.
         let start = unsafe {
             mmap(
                 None,

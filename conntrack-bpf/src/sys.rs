@@ -10,11 +10,16 @@ use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::PollFd;
+use nix::poll::PollFlags;
+use nix::poll::PollTimeout;
+use nix::poll::poll;
 use nix::sys::socket::AddressFamily;
 use nix::sys::socket::SockFlag;
 use nix::sys::socket::SockType;
@@ -228,6 +233,30 @@ pub(crate) fn detach_link(path: &Path) -> Result<(), Errno> {
     match code {
         0 => Ok(()),
         code => Err(Errno::from_raw(-code)),
+    }
+}
+
+/// A descriptor that lives as long as its owner does, and is open as long.
+pub(crate) fn borrow<T>(fd: RawFd, _owner: &T) -> BorrowedFd<'_> {
+    // SAFETY: callers hand over a descriptor that the owner closes when dropped,
+    // and no sooner; the borrow ends before.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Waits until there is something to read, or the time is up. A signal ends the
+/// wait, too.
+pub(crate) fn readable(fd: BorrowedFd<'_>, timeout: Duration) -> Result<bool, Errno> {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    let millis = timeout.as_millis().min(i32::MAX as u128) as i32;
+    // What is left of a millisecond is waited for, not spun for.
+    let millis = if timeout.is_zero() { 0 } else { millis.max(1) };
+    match poll(
+        &mut fds,
+        PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX),
+    ) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn is_dead(datapath: &Datapath, netns: Option<&Netns>) -> bool {
     let Some(netns) = netns else {
         return true; // its interfaces are gone
     };
-    let programs = datapath.programs.named().map(|(_, program)| program.id());
+    let programs = datapath.programs.packet_ids();
     let live = live_hooks(netns, &KernelSupport::probe(), &programs);
     live.is_ok_and(|live| live.is_empty())
 }

@@ -30,15 +30,27 @@ const MAX_FRAME: usize = 2048;
 /// The frame is shorter than an Ethernet header or longer than the kernel takes
 /// in one piece; the kernel refuses for lack of privileges.
 pub fn run(program: BorrowedFd<'_>, frame: &[u8]) -> Result<u32> {
+    run_in(program, frame, &[])
+}
+
+/// The same in a context: a `struct __sk_buff`, of which the kernel takes some
+/// fields over, or nothing.
+fn run_in(program: BorrowedFd<'_>, frame: &[u8], context: &[u8]) -> Result<u32> {
+    let context_size = u32::try_from(context.len()).unwrap_or(u32::MAX);
     let mut opts = libbpf_sys::bpf_test_run_opts {
         sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
         data_in: frame.as_ptr().cast(),
         data_size_in: u32::try_from(frame.len()).unwrap_or(u32::MAX),
         repeat: 1,
+        ctx_in: match context {
+            [] => ptr::null(),
+            context => context.as_ptr().cast(),
+        },
+        ctx_size_in: context_size,
         ..Default::default()
     };
-    // SAFETY: `data_in` and its size describe `frame`; there is no output
-    // buffer; the descriptor is open for the call.
+    // SAFETY: `data_in` and its size describe `frame`, `ctx_in` and its
+    // size `context`; there is no output buffer; the descriptor is open for the call.
     let status = unsafe {
         libbpf_sys::bpf_prog_test_run_opts(program.as_raw_fd(), ptr::from_mut(&mut opts))
     };
@@ -46,6 +58,19 @@ pub fn run(program: BorrowedFd<'_>, frame: &[u8]) -> Result<u32> {
         return Err(Errno::from_raw(-status)).context("run a BPF program on a frame");
     }
     Ok(opts.retval)
+}
+
+/// Runs a TC program that wants no packet, with `skb->mark` as its argument; what
+/// it returns.
+///
+/// # Errors
+/// The kernel refuses for lack of privileges.
+pub(crate) fn call(program: BorrowedFd<'_>, mark: u32) -> Result<u32> {
+    const SK_BUFF: usize = 192;
+    const MARK: usize = 8;
+    let mut context = [0; SK_BUFF];
+    context[MARK..MARK + 4].copy_from_slice(&mark.to_ne_bytes());
+    run_in(program, &[0; MIN_FRAME], &context)
 }
 
 /// Runs `ct_xdp` of a data path loaded for replay on packets of a capture, at

@@ -15,17 +15,21 @@ pub(crate) use crate::skel::types::ct_bucket_head;
 pub(crate) use crate::skel::types::ct_bucket4;
 pub(crate) use crate::skel::types::ct_bucket6;
 pub(crate) use crate::skel::types::ct_cpu;
+pub(crate) use crate::skel::types::ct_event;
+pub(crate) use crate::skel::types::ct_event_type;
 pub(crate) use crate::skel::types::ct_flow;
 pub(crate) use crate::skel::types::ct_flow6;
 use crate::skel::types::ct_frag;
 use crate::skel::types::ct_frag_key;
 use crate::skel::types::ct_iface;
 pub(crate) use crate::skel::types::ct_ifstat;
+pub(crate) use crate::skel::types::ct_listener;
 use crate::skel::types::ct_meta;
 pub(crate) use crate::skel::types::ct_phase;
 use crate::skel::types::ct_pick;
 pub(crate) use crate::skel::types::ct_replay;
 use crate::skel::types::ct_settings;
+pub(crate) use crate::skel::types::ct_sweep_stats;
 use crate::skel::types::ct_tcp_end;
 use crate::skel::types::data_ifaces;
 use crate::skel::types::data_replay;
@@ -66,16 +70,25 @@ wire! {
     ct_frag: 16 { seen @ 0, src_port_be @ 8, dst_port_be @ 10, proto @ 12, reply @ 13 }
     ct_pick: 24 { best @ 0, word @ 8, bucket @ 16, slot @ 20 }
     ct_cpu: 384 {
-        packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 192, table @ 216, pick @ 264,
-        reserved @ 288,
+        packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 192, table @ 216, gone @ 232,
+        live @ 288, pick @ 304, reserved @ 328,
     }
     ct_ifstat: 16 { packets @ 0, bytes @ 8 }
+    ct_event: 232 {
+        seq @ 0, time @ 8, packets @ 16, r#type @ 32, reason @ 33, family @ 34, place @ 36,
+        flow @ 40,
+    }
+    ct_listener: 200 {
+        types @ 0, family @ 4, proto_set @ 5, proto @ 6, port_lo @ 8, port_hi @ 14, ifindex @ 20,
+        seq @ 24, lost @ 32, owner @ 96, addr @ 104, mask @ 152,
+    }
+    ct_sweep_stats: 64 { runs @ 0, slices @ 8, scanned @ 16, removed @ 24, time_ns @ 32 }
     ct_iface: 8 { ifindex @ 0, stat @ 4, flags @ 6 }
     data_ifaces: 32768 { ct_ifaces @ 0 }
     ct_settings: 592 {
         timeout_ns @ 0, grace_ns @ 512, tcp_loose @ 520, tcp_be_liberal @ 524,
         tcp_ignore_invalid_rst @ 528, tcp_max_retrans @ 532, checksum @ 536,
-        frag6_timeout @ 540, reserved @ 544,
+        frag6_timeout @ 540, event_types @ 544, sweep_ns @ 552, reserved @ 560,
     }
     data_settings: 592 { ct_settings @ 0 }
     ct_replay: 16 { now @ 0, wire_len @ 8, pad @ 12 }
@@ -121,6 +134,21 @@ pub(crate) fn copy<T: Wire>(from: &[AtomicU64]) -> T {
     // SAFETY: the size is a multiple of 8, so the loop wrote every byte; any
     // bytes are a valid T, by the contract of Wire.
     unsafe { value.assume_init() }
+}
+
+/// A struct of these bytes; what is missing at the end is zero.
+pub(crate) fn from_bytes<T: Wire>(bytes: &[u8]) -> T {
+    let mut value = MaybeUninit::<T>::zeroed();
+    let length = bytes.len().min(size_of::<T>());
+    // SAFETY: the value is at least `length` long, as `bytes` is, and they are
+    // two things; all its bytes are set, and any bytes are a valid T.
+    unsafe {
+        value
+            .as_mut_ptr()
+            .cast::<u8>()
+            .copy_from_nonoverlapping(bytes.as_ptr(), length);
+        value.assume_init()
+    }
 }
 
 /// The bytes of a struct.

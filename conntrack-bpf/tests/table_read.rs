@@ -14,6 +14,7 @@ use conntrack_bpf::Clock;
 use conntrack_core::Flow;
 use conntrack_core::FlowFilter;
 use conntrack_core::FlowState;
+use conntrack_core::GoneReason;
 use conntrack_core::L4;
 use conntrack_core::Protocol;
 use conntrack_core::SctpState;
@@ -285,7 +286,7 @@ fn an_ended_flow_is_gone() {
     assert_eq!(lab.flows(), []);
     let counts = lab.tables.count(&Clock::stopped(TIME));
     assert_eq!((counts.active, counts.expired_pending), (0, 0));
-    assert_eq!(lab.counters().table.deleted, 1);
+    assert_eq!(lab.counters().table.gone(GoneReason::Rst), 1);
 }
 
 #[test]

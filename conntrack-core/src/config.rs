@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::hook::Mode;
 use crate::parse::ParseError;
@@ -28,6 +29,8 @@ pub struct Config {
     pub instance: String,
     /// Sizes of the flow tables.
     pub table: TableConfig,
+    /// The background sweep.
+    pub sweep: SweepConfig,
     /// nf_conntrack's settings.
     pub conntrack: Sysctls,
     /// The older ConnTracker's list of forwarding targets.
@@ -44,6 +47,7 @@ impl Default for Config {
             attach: AttachConfig::default(),
             instance: "default".to_owned(),
             table: TableConfig::default(),
+            sweep: SweepConfig::default(),
             conntrack: Sysctls::default(),
             ips: Vec::new(),
             threshold: None,
@@ -88,6 +92,33 @@ impl Default for TableConfig {
             max_flows: 262_144,
             max_flows_v6: None,
         }
+    }
+}
+
+/// The background sweep, which takes out flows whose time is up. They are gone
+/// for packets and readers at that instant anyway; it frees their slots and sends
+/// their DESTROY events.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct SweepConfig {
+    /// Seconds in which it goes round the tables: the longest delay of a DESTROY
+    /// event. 0: no sweep. At most 3600.
+    pub interval: u32,
+}
+
+impl SweepConfig {
+    /// The longest interval, in seconds.
+    pub const MAX: u32 = 3600;
+
+    /// The same as a duration.
+    pub fn interval(&self) -> Duration {
+        Duration::from_secs(self.interval.into())
+    }
+}
+
+impl Default for SweepConfig {
+    fn default() -> Self {
+        Self { interval: 10 }
     }
 }
 
@@ -225,6 +256,12 @@ impl Config {
                     .map_err(|message| ConfigError::new(key, message))?;
             }
         }
+        check_range(
+            u64::from(self.sweep.interval),
+            0,
+            u64::from(SweepConfig::MAX),
+        )
+        .map_err(|message| ConfigError::new("sweep.interval", message))?;
         for (name, value) in self.conntrack.iter() {
             let key = || format!("conntrack.{name}");
             let max = Sysctls::max(name).unwrap_or(u32::MAX);

@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod event;
 mod flow;
 #[cfg(feature = "serde")]
 mod flow_json;
@@ -59,7 +60,15 @@ pub use config::Config;
 pub use config::ConfigError;
 pub use config::LegacyIp;
 pub use config::MacAddr;
+pub use config::SweepConfig;
 pub use config::TableConfig;
+pub use event::Event;
+pub use event::EventType;
+pub use event::GoneReason;
+pub use event::LostCounts;
+pub use event::Pressure;
+pub use event::PressureLevel;
+pub use event::What;
 pub use flow::Direction;
 pub use flow::Flow;
 pub use flow::FlowState;

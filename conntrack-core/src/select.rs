@@ -31,6 +31,16 @@ impl PortRange {
         }
     }
 
+    /// The lowest of them.
+    pub fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The highest of them.
+    pub fn last(self) -> u16 {
+        self.last
+    }
+
     /// Whether the port is one of them.
     pub fn contains(&self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)

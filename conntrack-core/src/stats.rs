@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::event::GoneReason;
+use crate::event::PressureLevel;
 use crate::flow::Flow;
 use crate::flow::FlowState;
 use crate::hook::Hooks;
@@ -138,35 +140,63 @@ impl FlowCounts {
     }
 }
 
-/// What became of slots of the flow tables. `stats` shows `evicted`.
-#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+/// What became of flows.
+#[derive(Clone, Eq, PartialEq, Debug, Default)]
 pub struct TableCounts {
     /// Flows created.
     pub created: u64,
-    /// Slots taken back from flows whose time was up.
-    pub expired: u64,
-    /// Unassured flows pushed out by new ones.
-    pub evicted: u64,
-    /// Closed TCP flows whose tuple was opened anew.
-    pub replaced: u64,
-    /// Flows that a packet ended.
-    pub deleted: u64,
     /// Times that two CPUs created one flow and one gave way.
     pub conflicts: u64,
+    /// Flows that are no more, by [`GoneReason`](crate::GoneReason).
+    pub removed: ReasonCounts,
 }
 
-impl From<[u64; 6]> for TableCounts {
-    /// In the order of the packet path's `enum ct_table_event`.
-    fn from([created, expired, evicted, replaced, deleted, conflicts]: [u64; 6]) -> Self {
+impl TableCounts {
+    /// Counts in the order of the packet path's `enum ct_table_event` and `enum
+    /// ct_gone`.
+    pub fn new([created, conflicts]: [u64; 2], gone: &[u64]) -> Self {
         Self {
             created,
-            expired,
-            evicted,
-            replaced,
-            deleted,
             conflicts,
+            removed: by_reason(&GoneReason::NAMES, gone),
         }
     }
+
+    /// Flows that ended in this way.
+    pub fn gone(&self, reason: GoneReason) -> u64 {
+        self.removed.get(reason.name()).copied().unwrap_or(0)
+    }
+
+    /// Unassured flows that were pushed out by new ones.
+    pub fn evicted(&self) -> u64 {
+        self.gone(GoneReason::Evicted)
+    }
+
+    /// All flows that are no more.
+    pub fn gone_total(&self) -> u64 {
+        self.removed.values().sum()
+    }
+}
+
+/// What the background sweep has done since the tracker was set up.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct SweepStats {
+    /// Times round both tables.
+    pub runs: u64,
+    /// Slices, one a tick.
+    pub slices: u64,
+    /// Slots looked at.
+    pub scanned: u64,
+    /// Flows taken out whose time was up. Others are taken out by packets that
+    /// need their slot.
+    pub removed: u64,
+    /// Time spent, in nanoseconds.
+    pub time_ns: u64,
+    /// The longest slice, in nanoseconds.
+    pub worst_slice_ns: u64,
+    /// How long the last time round took, in nanoseconds.
+    pub last_round_ns: u64,
 }
 
 /// What one CPU saw.
@@ -210,8 +240,12 @@ pub struct Counters {
     pub drops: ReasonCounts,
     /// Packets passed without touching a flow, see [`PASS_REASONS`].
     pub passed_untracked: ReasonCounts,
-    /// What became of slots.
+    /// What became of flows.
     pub table: TableCounts,
+    /// What the background sweep has done; `None` where there is none.
+    pub sweep: Option<SweepStats>,
+    /// How full the tables are, IPv4 and IPv6, as of the last tick of the sweep.
+    pub pressure: [PressureLevel; 2],
     /// By CPU, those that saw nothing included.
     pub per_cpu: Vec<CpuCounts>,
     /// By interface.
@@ -259,6 +293,7 @@ mod json {
     use serde::ser::SerializeStruct;
 
     use super::CtState;
+    use super::PressureLevel;
     use super::Stats;
 
     impl Serialize for CtState {
@@ -272,11 +307,21 @@ mod json {
         }
     }
 
+    /// The two tables' levels, by family.
+    struct Levels([PressureLevel; 2]);
+
+    impl Serialize for Levels {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let Self([v4, v6]) = self;
+            serializer.collect_map([("ipv4", v4.name()), ("ipv6", v6.name())])
+        }
+    }
+
     impl Serialize for Stats {
         /// The object of `stats -o json`, see `schemas/stats.schema.json`.
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let counters = &self.counters;
-            let mut out = serializer.serialize_struct("Stats", 12)?;
+            let mut out = serializer.serialize_struct("Stats", 16)?;
             out.serialize_field("packets", &counters.packets)?;
             out.serialize_field("bytes", &counters.bytes)?;
             out.serialize_field("packets_per_sec", &self.packets_per_sec)?;
@@ -285,7 +330,11 @@ mod json {
             out.serialize_field("ct_state", &counters.ct_state)?;
             out.serialize_field("drops", &counters.drops)?;
             out.serialize_field("passed_untracked", &counters.passed_untracked)?;
-            out.serialize_field("evicted", &counters.table.evicted)?;
+            out.serialize_field("created", &counters.table.created)?;
+            out.serialize_field("removed", &counters.table.removed)?;
+            out.serialize_field("evicted", &counters.table.evicted())?;
+            out.serialize_field("pressure", &Levels(counters.pressure))?;
+            out.serialize_field("sweep", &counters.sweep)?;
             out.serialize_field("per_cpu", &counters.per_cpu)?;
             out.serialize_field("interfaces", &counters.interfaces)?;
             out.serialize_field("memory_bytes", &counters.memory_bytes)?;

@@ -19,6 +19,7 @@ use conntrack_core::Timestamp;
 use conntrack_core::stats;
 use conntrack_core::stats::CpuCounts;
 use conntrack_core::stats::InterfaceCounts;
+use conntrack_core::stats::TableCounts;
 use conntrack_core::status::InterfaceStatus;
 use conntrack_core::status::KernelStatus;
 use conntrack_core::status::Namespace;
@@ -263,7 +264,7 @@ fn sample_counters() -> Counters {
     };
     counters.ct_state.original = [10, 500, 1, 2, 3].into();
     counters.ct_state.reply = [0, 484, 0, 0, 0].into();
-    counters.table = [10, 3, 2, 1, 0, 0].into();
+    counters.table = TableCounts::new([10, 0], &[3, 0, 0, 2, 1]);
     counters.flows.max = 393_216;
     for flow in common::all() {
         counters.flows.add(&flow);

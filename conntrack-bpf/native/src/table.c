@@ -38,7 +38,13 @@ static struct ct_iface ct_ifaces[CT_IF_SLOTS];
 
 /* Instead of maps.h: names with addresses. */
 #define CT_MAPS_H
-static char ct_table4, ct_table6, ct_cpu, ct_ifstats;
+static char ct_table4, ct_table6, ct_cpu, ct_ifstats, ct_listeners, ct_rings;
+
+/* Nobody listens here. */
+static __always_inline long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags)
+{
+	return -1;
+}
 
 static __always_inline void *bpf_map_lookup_elem(const void *map, const __u32 *key)
 {
@@ -75,12 +81,11 @@ static void ct_met(const struct ct_ref *ref, enum ct_dir dir, enum ct_native_out
 	};
 }
 
-static __always_inline enum ct_answer ct_listen_settle(const struct ct_pkt *pkt, struct ct_cpu *cpu,
-						       struct ct_ref *ref, enum ct_dir dir,
-						       enum ct_answer answer, __u64 word,
-						       const struct ct_tcp_effect *fx)
+static __always_inline enum ct_answer ct_listen_settle(struct ct_work *w, struct ct_cpu *cpu,
+						       struct ct_ref *ref, int v6, enum ct_dir dir,
+						       enum ct_answer answer, __u64 word)
 {
-	enum ct_answer settled = ct_settle(pkt, cpu, ref, dir, answer, word, fx);
+	enum ct_answer settled = ct_settle(w, cpu, ref, v6, dir, answer, word);
 
 	if (settled == CT_ACCEPT || settled == CT_END)
 		ct_met(ref, dir, CT_NATIVE_COUNTED);
@@ -178,7 +183,10 @@ static __u32 ct_native_release(struct ct_world *world, __u32 thread,
 	table = ct_table_of(v6);
 	ct_make_key(&w.pkt, &w.key, v6);
 	ct_hash_key(&w.key, cfg_hash_seed, table.buckets, v6, &w.hash);
-	return ct_find(&table, &w.key, &w.hash, &ref) && ct_release(&ref, in->now);
+	if (!ct_find(&table, &w.key, &w.hash, &ref) || !ct_close(&ref))
+		return 0;
+	ct_give_back(&ref, in->now);
+	return 1;
 }
 
 static struct ct_flow *ct_flow_at(__u32 place, int v6, struct ct_bucket_head **head)
@@ -273,13 +281,17 @@ static __u32 ct_native_duplicates(struct ct_world *world, __u32 v6)
 	return found;
 }
 
-/* The counter of a table event, of all threads. */
+/* The counter of an enum ct_table_event, or behind them of an enum ct_gone, of all threads. */
 static __u64 ct_native_event(struct ct_world *world, __u32 event)
 {
 	__u64 sum = 0;
 
-	for (__u32 i = 0; i < CT_THREADS && event < CT_TABLE_EVENTS; i++)
-		sum += world->cpu[i].table[event];
+	for (__u32 i = 0; i < CT_THREADS; i++) {
+		if (event < CT_TABLE_EVENTS)
+			sum += world->cpu[i].table[event];
+		else if (event - CT_TABLE_EVENTS < CT_GONE_REASONS)
+			sum += world->cpu[i].gone[event - CT_TABLE_EVENTS];
+	}
 	return sum;
 }
 

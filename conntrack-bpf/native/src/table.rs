@@ -38,22 +38,24 @@ pub enum Timeout {
     Generic = 22,
 }
 
-/// Counted events of a table: `enum ct_table_event`.
+/// Counted events of a table: `enum ct_table_event`, then `enum ct_gone`.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 #[repr(u32)]
 pub enum TableEvent {
     /// Flows created.
     Created,
-    /// Slots taken from flows whose time was up.
-    Expired,
+    /// Creations that gave way to another thread's.
+    Conflicts,
+    /// Flows whose time was up.
+    Timeout,
+    /// The same, closed by both ends.
+    Fin,
+    /// The same, reset; or a packet ended them.
+    Rst,
     /// Unassured flows pushed out.
     Evicted,
     /// Closed TCP flows opened anew.
     Replaced,
-    /// Flows a packet ended.
-    Deleted,
-    /// Creations that gave way to another thread's.
-    Conflicts,
 }
 
 /// What became of a packet.

@@ -10,6 +10,10 @@
 const volatile __u32 cfg_buckets4 = 21846;
 const volatile __u32 cfg_buckets6 = 10923;
 
+/* Flows the tables are sized for: what pressure is measured by. */
+const volatile __u32 cfg_max_flows4 = 262144;
+const volatile __u32 cfg_max_flows6 = 131072;
+
 /* Entries of ct_cpu: possible CPUs. */
 const volatile __u32 cfg_cpus = 1;
 

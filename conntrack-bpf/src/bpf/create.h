@@ -53,7 +53,9 @@ static __always_inline enum ct_next ct_announce(struct ct_work *w, int v6)
 		return CT_RETRY;
 	}
 	ct_count_table(cpu, CT_TABLE_CREATED);
+	cpu->live[v6]++;
 	ct_count_class(cpu, CT_ORIGINAL, CT_CLASS_NEW, w->pkt.segs);
+	ct_tell(&w->event, &ref, v6, ref.word, CT_EVENT_NEW, 0, w->pkt.now);
 	return CT_DONE;
 }
 
@@ -101,7 +103,7 @@ __weak __noinline int ct_sctp_open(struct ct_work *w)
 }
 
 /* May this packet begin a flow? If not, says what it is. */
-static __always_inline int ct_may_begin(struct ct_work *w, struct ct_cpu *cpu)
+static __always_inline int ct_may_begin(struct ct_work *w, struct ct_cpu *cpu, int v6)
 {
 	if (w->pkt.kind == CT_KIND_FRAGMENT) {
 		ct_refuse_new(w, cpu, CT_CLASS_UNTRACKED, CT_PASS_FRAGMENT);
@@ -110,20 +112,24 @@ static __always_inline int ct_may_begin(struct ct_work *w, struct ct_cpu *cpu)
 	w->bits = ct_open(&w->pkt, &w->key);
 	if (w->pkt.proto == IPPROTO_SCTP && !ct_sctp_open(w))
 		w->bits = 0;
-	if (!w->bits)
+	if (!w->bits) {
 		ct_refuse_new(w, cpu, CT_CLASS_INVALID, CT_PASS_INVALID);
+		ct_say_invalid(w, v6);
+	}
 	return w->bits != 0;
 }
 
 /* Takes the slot of a flow that is over for the tuple's next one. */
 static __always_inline enum ct_next ct_renew(struct ct_work *w, struct ct_cpu *cpu,
-					     struct ct_ref *ref, enum ct_table_event why)
+					     struct ct_ref *ref, int v6, enum ct_gone why)
 {
-	if (!ct_may_begin(w, cpu))
+	__u64 word = ref->word;
+
+	if (!ct_may_begin(w, cpu, v6))
 		return CT_DONE;
 	if (!ct_take(ref))
 		return CT_RETRY;
-	ct_count_table(cpu, why);
+	ct_gone(w, cpu, ref, v6, word, why);
 	return ct_hand_on(w, ref, CT_CREATE);
 }
 
@@ -135,11 +141,11 @@ static __always_inline enum ct_next ct_begin(struct ct_work *w, int v6)
 	struct ct_ref ref = {};
 	__u64 spare;
 
-	if (!cpu || !ct_may_begin(w, cpu))
+	if (!cpu || !ct_may_begin(w, cpu, v6))
 		return CT_DONE;
 	switch (ct_claim(&table, &w->hash, w->pkt.now, &cpu->pick, &ref, &spare)) {
 	case CT_CLAIMED:
-		ct_count_spare(cpu, spare);
+		ct_count_spare(w, cpu, &ref, v6, spare, ct_load(&cpu->pick.word));
 		return ct_hand_on(w, &ref, CT_CREATE);
 	case CT_CLAIM_FULL:
 		ct_refuse_new(w, cpu, CT_CLASS_UNTRACKED, CT_PASS_TABLE_FULL);

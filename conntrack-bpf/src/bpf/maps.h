@@ -58,6 +58,66 @@ struct {
 	__type(value, struct ct_frag);
 } ct_frag SEC(".maps");
 
+/*
+ * Who listens, and what for. Key: number of the listener. User space writes the
+ * wish, packets the counters.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, CT_LISTENERS);
+	__type(key, __u32);
+	__type(value, struct ct_listener);
+} ct_listeners SEC(".maps");
+
+/*
+ * The listeners' rings. Key: number of the listener. User space puts a ring in
+ * that it made, of a size of its choice, and takes it out again. Full: the event
+ * is lost to this listener and counted.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, CT_LISTENERS);
+	__type(key, __u32);
+	__array(
+		values, struct {
+			__uint(type, BPF_MAP_TYPE_RINGBUF);
+			__uint(max_entries, 4096);
+		});
+} ct_rings SEC(".maps");
+
+/* Where a slice of the sweep is, and what it did; in the map, for what is on the
+ * stack the verifier follows through every turn of the loop. */
+struct ct_slice {
+	__u64 now;	/* coarse; when the slice began */
+	__u64 deadline; /* no bucket is begun after it */
+	__u64 scanned;
+	__u64 removed;
+	__u32 left; /* buckets until the clock is looked at */
+	__u32 cut;  /* the deadline has passed */
+};
+
+/*
+ * The background sweep: its timer, where it is, what it has done. Key: 0. Written
+ * by the timer; user space reads.
+ */
+struct ct_sweeper {
+	struct bpf_timer timer;
+	__u64 asked; /* hurry until `runs` is this */
+	__u32 bucket, v6;
+	__u32 pressure[2]; /* enum ct_pressure: v4, v6 */
+	struct ct_sweep_stats stats;
+	struct ct_slice slice;
+	struct ct_event event; /* scratch */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_sweeper);
+} ct_sweep SEC(".maps");
+
 /* What the next process must know. Key: 0. User space only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -81,6 +141,10 @@ const enum ct_class *unused_class __attribute__((unused));
 const enum ct_pass *unused_pass __attribute__((unused));
 const enum ct_drop *unused_drop __attribute__((unused));
 const enum ct_table_event *unused_table_event __attribute__((unused));
+const enum ct_gone *unused_gone __attribute__((unused));
+const enum ct_event_type *unused_event_type __attribute__((unused));
+const enum ct_pressure *unused_pressure __attribute__((unused));
+const struct ct_event *unused_event __attribute__((unused));
 const enum ct_tcp_state *unused_tcp_state __attribute__((unused));
 const enum ct_tcp_segment *unused_tcp_segment __attribute__((unused));
 const enum ct_sctp_state *unused_sctp_state __attribute__((unused));

@@ -76,7 +76,7 @@ static __always_inline enum ct_next ct_machine(struct ct_work *w, int v6)
 	if (ct_tcp_step(ref.flow, ref.word, dir, &w->pkt, &w->fx))
 		return CT_DECIDE;
 	if (w->fx.answer == CT_REOPEN)
-		return ct_renew(w, cpu, &ref, CT_TABLE_REPLACED);
+		return ct_renew(w, cpu, &ref, v6, CT_GONE_REPLACED);
 	return CT_SETTLE;
 }
 
@@ -104,7 +104,7 @@ static __always_inline enum ct_next ct_conclude(struct ct_work *w, int v6)
 	dir = ct_forget(&w->fx, ct_dir_of(ref.word, &w->key)) & 1;
 	if (dir == CT_REPLY && answer <= CT_IGNORE)
 		w->fx.word |= CT_W_SEEN_REPLY;
-	answer = ct_settle(&w->pkt, cpu, &ref, dir, answer, w->fx.word, &w->fx);
+	answer = ct_settle(w, cpu, &ref, v6, dir, answer, w->fx.word);
 	return answer == CT_AGAIN ? CT_RETRY : CT_DONE;
 }
 
@@ -156,7 +156,7 @@ static __always_inline enum ct_next ct_follow(struct ct_work *w, int v6)
 	if (!ct_find(&table, &w->key, &w->hash, &ref))
 		return CT_BEGIN;
 	if (ct_expired(ref.flow, ref.word, w->pkt.now))
-		return ct_renew(w, cpu, &ref, CT_TABLE_EXPIRED);
+		return ct_renew(w, cpu, &ref, v6, ct_expiry(ref.flow, ref.word));
 	dir = ct_dir_of(ref.word, &w->key);
 	word = ref.word;
 	ct_effect_begin(&w->fx);
@@ -166,7 +166,7 @@ static __always_inline enum ct_next ct_follow(struct ct_work *w, int v6)
 		word = ct_step(ref.flow, ref.word, dir, &w->pkt);
 	else if (!ct_tcp_fast(ref.flow, &word, dir, &w->pkt, &w->fx))
 		return ct_hand_on(w, &ref, CT_MACHINE);
-	if (ct_settle(&w->pkt, cpu, &ref, dir, CT_ACCEPT, word, &w->fx) == CT_AGAIN)
+	if (ct_settle(w, cpu, &ref, v6, dir, CT_ACCEPT, word) == CT_AGAIN)
 		return CT_RETRY;
 	return CT_DONE;
 }

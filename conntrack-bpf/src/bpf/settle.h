@@ -3,6 +3,7 @@
 #ifndef CT_SETTLE_H
 #define CT_SETTLE_H
 
+#include "events.h"
 #include "proto.h"
 #include "stats.h"
 #include "work.h"
@@ -39,8 +40,17 @@ enum ct_next {
 	CT_PUBLISH, /* and make it a flow */
 };
 
+/* Counts and tells that the flow in a slot is no more; `word` as it last was. */
+static __always_inline void ct_gone(struct ct_work *w, struct ct_cpu *cpu, const struct ct_ref *ref,
+				    int v6, __u64 word, enum ct_gone reason)
+{
+	ct_count_gone(cpu, v6, reason);
+	ct_tell(&w->event, ref, v6, word, CT_EVENT_DESTROY, reason, w->pkt.now);
+}
+
 /* Ends a flow, though another packet of it may be changing its word meanwhile. */
-static __always_inline void ct_end(struct ct_ref *ref, struct ct_cpu *cpu, __u64 now)
+static __always_inline void ct_end(struct ct_work *w, struct ct_ref *ref, struct ct_cpu *cpu,
+				   int v6)
 {
 	for (int i = 0; i < 4; i++) {
 		__u64 word = ct_load(&ref->flow->word);
@@ -48,21 +58,87 @@ static __always_inline void ct_end(struct ct_ref *ref, struct ct_cpu *cpu, __u64
 		if ((word ^ ref->word) & (CT_W_GEN | CT_W_PHASE))
 			return;
 		ref->word = word;
-		if (ct_release(ref, now)) {
-			ct_count_table(cpu, CT_TABLE_DELETED);
+		if (ct_close(ref)) {
+			ct_gone(w, cpu, ref, v6, word, CT_GONE_RST);
+			ct_give_back(ref, w->pkt.now);
 			return;
 		}
 	}
 }
 
-/* Applies to a flow what its protocol made of a packet. */
-static __always_inline enum ct_answer ct_settle(const struct ct_pkt *pkt, struct ct_cpu *cpu,
-						struct ct_ref *ref, enum ct_dir dir,
-						enum ct_answer answer, __u64 word,
-						const struct ct_tcp_effect *fx)
+/*
+ * Tells of a packet that is INVALID, at most a hundred times a second on each
+ * CPU: a flood of them must not drown the rest.
+ */
+#define CT_INVALID_NS (CT_NSEC / 100)
+
+static __always_inline void ct_tell_invalid(struct ct_work *w, int v6)
+{
+	struct ct_event *e = &w->event;
+	struct ct_flow *flow = &e->flow.flow;
+
+	if (!ct_heard(CT_EVENT_INVALID) || ct_age(w->pkt.now, w->invalid_at) < CT_INVALID_NS)
+		return;
+	w->invalid_at = w->pkt.now;
+	__builtin_memset(e, 0, sizeof(*e));
+	e->time = w->pkt.now;
+	e->type = CT_EVENT_INVALID;
+	e->family = v6 ? 6 : 4;
+	e->packets[CT_ORIGINAL] = w->pkt.segs;
+	flow->word = w->key.src_is_hi ? CT_W_ORIG_HI : 0;
+	flow->start = flow->seen = w->pkt.now;
+	flow->bytes[CT_ORIGINAL] = w->pkt.bytes;
+	flow->lo = w->key.lo[0];
+	flow->hi = w->key.hi[0];
+	flow->lo_port_be = w->key.lo_port_be;
+	flow->hi_port_be = w->key.hi_port_be;
+	flow->proto_if = w->key.proto | (w->pkt.ifindex << 8);
+	flow->tcp[CT_ORIGINAL].seq = w->pkt.seq;
+	flow->tcp[CT_ORIGINAL].ack = w->pkt.ack;
+	flow->tcp[CT_ORIGINAL].win = w->pkt.window;
+	flow->tcp[CT_ORIGINAL].flags = w->pkt.tcp_flags;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		e->flow.lo[i] = w->key.lo[i];
+		e->flow.hi[i] = w->key.hi[i];
+	}
+	ct_event_send(e);
+}
+
+__weak __noinline int ct_tell_invalid4(struct ct_work *w)
+{
+	if (w)
+		ct_tell_invalid(w, 0);
+	return 0;
+}
+
+__weak __noinline int ct_tell_invalid6(struct ct_work *w)
+{
+	if (w)
+		ct_tell_invalid(w, 1);
+	return 0;
+}
+
+static __always_inline void ct_say_invalid(struct ct_work *w, int v6)
+{
+	if (!ct_heard(CT_EVENT_INVALID))
+		return;
+	if (v6)
+		ct_tell_invalid6(w);
+	else
+		ct_tell_invalid4(w);
+}
+
+/* Applies to a flow what its protocol made of a packet: w->pkt, w->fx. */
+static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu *cpu,
+						struct ct_ref *ref, int v6, enum ct_dir dir,
+						enum ct_answer answer, __u64 word)
 {
 	enum ct_class class = ct_class_of(ref->word, dir);
+	const struct ct_tcp_effect *fx = &w->fx;
+	const struct ct_pkt *pkt = &w->pkt;
 	struct ct_flow *flow = ref->flow;
+	__u64 before = ref->word;
 
 	if (answer == CT_REFUSE) {
 		ct_tcp_apply(flow, dir, pkt, fx);
@@ -70,6 +146,7 @@ static __always_inline enum ct_answer ct_settle(const struct ct_pkt *pkt, struct
 			ct_tcp_mismatch(flow, ref->word, dir, pkt);
 		ct_count_class(cpu, dir, CT_CLASS_INVALID, pkt->segs);
 		ct_count_pass(cpu, CT_PASS_INVALID, pkt->segs);
+		ct_say_invalid(w, v6);
 		return CT_REFUSE;
 	}
 	/*
@@ -91,17 +168,21 @@ static __always_inline enum ct_answer ct_settle(const struct ct_pkt *pkt, struct
 	}
 	ct_tcp_apply(flow, dir, pkt, fx);
 	if (answer == CT_END)
-		ct_end(ref, cpu, pkt->now);
+		ct_end(w, ref, cpu, v6);
+	else if ((word ^ before) & CT_W_NOTABLE)
+		ct_tell(&w->event, ref, v6, word, CT_EVENT_UPDATE, 0, pkt->now);
 	ct_count_class(cpu, dir, class, pkt->segs);
 	return answer;
 }
 
-static __always_inline void ct_count_spare(struct ct_cpu *cpu, __u64 spare)
+/* What a slot was given up for, by its CT_SPARE_ class; `word` as it was. */
+static __always_inline void ct_count_spare(struct ct_work *w, struct ct_cpu *cpu,
+					   const struct ct_ref *ref, int v6, __u64 spare, __u64 word)
 {
 	if (spare == CT_SPARE_EXPIRED)
-		ct_count_table(cpu, CT_TABLE_EXPIRED);
+		ct_gone(w, cpu, ref, v6, word, ct_expiry(ref->flow, word));
 	else if (spare == CT_SPARE_OLD || spare == CT_SPARE_UNASSURED)
-		ct_count_table(cpu, CT_TABLE_EVICTED);
+		ct_gone(w, cpu, ref, v6, word, CT_GONE_EVICTED);
 }
 
 static __always_inline void ct_refuse_new(struct ct_work *w, struct ct_cpu *cpu,

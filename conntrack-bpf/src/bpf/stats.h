@@ -33,6 +33,13 @@ static __always_inline void ct_count_table(struct ct_cpu *cpu, enum ct_table_eve
 	cpu->table[event]++;
 }
 
+/* A flow is no more; by a program that soft interrupts cannot interrupt. */
+static __always_inline void ct_count_gone(struct ct_cpu *cpu, int v6, enum ct_gone reason)
+{
+	cpu->gone[ct_index(reason, CT_GONE_REASONS)]++;
+	cpu->live[!!v6]--;
+}
+
 /* The entry of an interface, or NULL: not one of ours. */
 static __always_inline struct ct_iface *ct_iface_of(__u32 ifindex)
 {

@@ -187,19 +187,22 @@ static __always_inline int ct_publish(const struct ct_table *table, const struct
 }
 
 /*
- * Takes a live flow out. Returns 0 if it changed or went meanwhile. Between
- * CLOSING and FREE only the caller touches it; from FREE on it rests.
+ * Takes a live flow out, in two halves. Returns 0 if it changed or went meanwhile.
+ * Between them the slot is CLOSING and the caller's alone, its content as it was.
  */
-static __always_inline int ct_release(struct ct_ref *ref, __u64 now)
+static __always_inline int ct_close(struct ct_ref *ref)
 {
-	__u64 gen = ref->word & CT_W_GEN;
+	__u64 closing = (ref->word & CT_W_GEN) | CT_CLOSING;
 
-	if (__sync_val_compare_and_swap(&ref->flow->word, ref->word, gen | CT_CLOSING) != ref->word)
-		return 0;
+	return __sync_val_compare_and_swap(&ref->flow->word, ref->word, closing) == ref->word;
+}
+
+/* The second half: from here on the slot rests. */
+static __always_inline void ct_give_back(struct ct_ref *ref, __u64 now)
+{
 	ct_set_tag(ref->head, ref->slot, 0);
 	ref->flow->seen = now;
-	__sync_lock_test_and_set(&ref->flow->word, gen | CT_FREE);
-	return 1;
+	__sync_lock_test_and_set(&ref->flow->word, (ref->word & CT_W_GEN) | CT_FREE);
 }
 
 #endif

@@ -166,15 +166,23 @@ enum ct_drop {
 	CT_DROP_REASONS,
 };
 
-/* What became of slots. Index of ct_cpu.table. */
+/* Index of ct_cpu.table. */
 enum ct_table_event {
 	CT_TABLE_CREATED,   /* flows created */
-	CT_TABLE_EXPIRED,   /* slots taken back from flows whose time was up */
-	CT_TABLE_EVICTED,   /* unassured flows pushed out by new ones */
-	CT_TABLE_REPLACED,  /* closed TCP flows whose tuple was opened anew */
-	CT_TABLE_DELETED,   /* flows a packet ended: RST that answers a SYN, ICMP */
 	CT_TABLE_CONFLICTS, /* two CPUs created one flow; one of them gave way */
 	CT_TABLE_EVENTS,
+};
+
+/* Why a flow is no more. Index of ct_cpu.gone. */
+enum ct_gone {
+	CT_GONE_TIMEOUT,  /* its time was up */
+	CT_GONE_FIN,	  /* the same, after both ends had closed it: TIME_WAIT */
+	CT_GONE_RST,	  /* the same, after a RST: CLOSE; or at once, where it answers a SYN */
+	CT_GONE_EVICTED,  /* unassured, pushed out by a new one */
+	CT_GONE_REPLACED, /* its tuple was opened anew */
+	CT_GONE_DELETED,  /* by command, this one */
+	CT_GONE_FLUSHED,  /* by command, all of them */
+	CT_GONE_REASONS,
 };
 
 /*
@@ -303,8 +311,10 @@ struct ct_cpu {
 	__u64 passed[CT_PASS_REASONS];
 	__u64 drops[CT_DROP_REASONS];
 	__u64 table[CT_TABLE_EVENTS];
+	__u64 gone[CT_GONE_REASONS];
+	__s64 live[2]; /* flows created less flows gone here: v4, v6. Only the sum over CPUs says anything */
 	struct ct_pick pick;
-	__u64 reserved[12];
+	__u64 reserved[7];
 };
 _Static_assert(sizeof(struct ct_cpu) == 384, "whole cache lines");
 
@@ -342,7 +352,10 @@ struct ct_settings {
 	__u32 tcp_max_retrans;
 	__u32 checksum;
 	__u32 frag6_timeout; /* seconds */
-	__u32 reserved[12];
+	__u32 event_types;   /* 1 << enum ct_event_type: somebody listens */
+	__u32 pad;
+	__u64 sweep_ns; /* the background sweep goes round in this time; 0: not at all */
+	__u32 reserved[8];
 };
 _Static_assert(sizeof(struct ct_settings) == 512 + 8 + 72, "no hidden padding");
 
@@ -387,5 +400,7 @@ struct ct_attach {
 	char why[200]; /* why not the hook one would expect; may be empty */
 };
 _Static_assert(sizeof(struct ct_attach) == 16 + 32 + 8 + 200, "no hidden padding");
+
+#include "types_event.h"
 
 #endif

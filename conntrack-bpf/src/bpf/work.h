@@ -29,6 +29,8 @@ struct ct_work {
 	__u32 taken_slot; /* and where it is */
 	__u32 cpu;
 	__u32 pad;
+	__u64 invalid_at; /* when an INVALID packet was last told of */
+	struct ct_event event;
 };
 
 /* Key: CPU. The packet programs alone look at it. */

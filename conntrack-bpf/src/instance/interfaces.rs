@@ -222,8 +222,7 @@ impl Instance {
             && !held
             && teardown::has_filters(record)
         {
-            let programs = self.datapath.programs.named();
-            let programs = programs.map(|(_, program)| program.id());
+            let programs = self.program_ids();
             let made = record.made_clsact;
             netns.run(|| attach::remove_filters(ifindex, &programs, made))??;
         }

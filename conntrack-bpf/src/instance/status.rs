@@ -98,7 +98,7 @@ impl Instance {
             name: name.to_owned(),
             id: program.id(),
         });
-        programs.into()
+        programs.collect()
     }
 
     fn maps(&self) -> Result<Vec<ObjectStatus>> {

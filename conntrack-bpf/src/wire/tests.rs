@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use conntrack_core::EventType;
+use conntrack_core::GoneReason;
 use conntrack_core::SctpState;
 use conntrack_core::Segment;
 use conntrack_core::TcpState;
@@ -12,7 +14,10 @@ use conntrack_core::stats::PASS_REASONS;
 
 use super::*;
 
-const HEADER: &str = include_str!("../bpf/types.h");
+const HEADER: &str = concat!(
+    include_str!("../bpf/types.h"),
+    include_str!("../bpf/types_event.h")
+);
 
 /// The enumerators of an enum of the header, less its prefix and in lower case,
 /// with their numbers.
@@ -99,15 +104,15 @@ fn reasons_are_those_of_the_header() {
             "ct_table_event",
             "CT_TABLE_",
             // The order of `TableCounts::from`.
-            &[
-                "created",
-                "expired",
-                "evicted",
-                "replaced",
-                "deleted",
-                "conflicts",
-            ],
+            &["created", "conflicts"],
             "events",
+        ),
+        ("ct_gone", "CT_GONE_", &GoneReason::NAMES, "reasons"),
+        (
+            "ct_event_type",
+            "CT_EVENT_",
+            &EventType::ALL.map(EventType::name),
+            "types",
         ),
     ] {
         let names = reasons.iter().chain([&count]).map(|name| name.to_string());

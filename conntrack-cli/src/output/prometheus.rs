@@ -85,30 +85,32 @@ fn flows(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
 
 fn table(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
     let table = &counters.table;
-    for (name, help, value) in [
-        ("flows_created_total", "Flows created.", table.created),
-        (
-            "flows_expired_total",
-            "Slots taken back from expired flows.",
-            table.expired,
-        ),
-        (
-            "flows_evicted_total",
-            "Unassured flows pushed out by new ones.",
-            table.evicted,
-        ),
-        (
-            "flows_replaced_total",
-            "Closed TCP flows whose tuple was opened anew.",
-            table.replaced,
-        ),
-        (
-            "flows_deleted_total",
-            "Flows that a packet ended.",
-            table.deleted,
-        ),
-    ] {
-        Family::counter(out, name, help)?.sample(&[], value)?;
+    Family::counter(out, "flows_created_total", "Flows created.")?.sample(&[], table.created)?;
+    let help = "Flows that are no more, by reason.";
+    let mut family = Family::counter(out, "flows_removed_total", help)?;
+    for (reason, count) in &table.removed {
+        family.sample(&[("reason", reason)], count)?;
+    }
+    let help = "How full a table is: 1 from 80 %, 2 from 95 % of the flows it is sized for.";
+    let mut family = Family::gauge(out, "table_pressure", help)?;
+    for (name, level) in ["ipv4", "ipv6"].into_iter().zip(counters.pressure) {
+        family.sample(&[("family", name)], level as u8)?;
+    }
+    if let Some(sweep) = &counters.sweep {
+        for (name, help, value) in [
+            ("sweep_runs_total", "Times round both tables.", sweep.runs),
+            ("sweep_scanned_total", "Slots looked at.", sweep.scanned),
+            (
+                "sweep_removed_total",
+                "Expired flows taken out.",
+                sweep.removed,
+            ),
+        ] {
+            Family::counter(out, name, help)?.sample(&[], value)?;
+        }
+        let seconds = sweep.time_ns as f64 / 1e9;
+        let help = "Time the sweep has taken.";
+        Family::counter(out, "sweep_seconds_total", help)?.sample(&[], seconds)?;
     }
     let help = "Kernel memory of all maps.";
     Family::gauge(out, "memory_bytes", help)?.sample(&[], counters.memory_bytes)

@@ -10,6 +10,7 @@ use conntrack_core::Stats;
 use conntrack_core::Timestamp;
 use conntrack_core::format::human_bytes;
 use conntrack_core::stats::ClassCounts;
+use conntrack_core::stats::SweepStats;
 
 use crate::terminal::clean;
 
@@ -33,15 +34,13 @@ pub(crate) fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
         words(nonzero(&counters.passed_untracked)),
     )?;
     line(out, "dropped", words(nonzero(&counters.drops)))?;
-    let table = &counters.table;
-    line(
-        out,
-        "table",
-        format!(
-            "{} created, {} expired, {} evicted, {} replaced, {} deleted",
-            table.created, table.expired, table.evicted, table.replaced, table.deleted
-        ),
-    )?;
+    line(out, "created", counters.table.created)?;
+    line(out, "removed", words(nonzero(&counters.table.removed)))?;
+    if let Some(sweep) = &counters.sweep {
+        line(out, "sweep", sweep_line(sweep))?;
+    }
+    let [v4, v6] = counters.pressure;
+    line(out, "pressure", format!("IPv4 {v4}, IPv6 {v6}"))?;
     line(out, "memory", human_bytes(counters.memory_bytes))?;
     for interface in &counters.interfaces {
         let (hooks, packets) = (interface.hooks, interface.packets);
@@ -54,6 +53,18 @@ pub(crate) fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
         line(out, &format!("by CPU {}", cpu.cpu), text)?;
     }
     Ok(())
+}
+
+fn sweep_line(sweep: &SweepStats) -> String {
+    let micros = |ns: u64| ns / 1000;
+    format!(
+        "{} times round, {} slots looked at, {} flows removed, {} µs in all, {} µs the longest slice",
+        sweep.runs,
+        sweep.scanned,
+        sweep.removed,
+        micros(sweep.time_ns),
+        micros(sweep.worst_slice_ns)
+    )
 }
 
 fn flows(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
@@ -139,6 +150,6 @@ pub(crate) fn one_line(now: Timestamp, stats: &Stats) -> String {
         human_bytes(*bytes_per_sec as u64),
         class.new,
         class.invalid,
-        counters.table.evicted,
+        counters.table.evicted(),
     )
 }

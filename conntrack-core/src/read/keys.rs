@@ -18,6 +18,7 @@ use super::section::Section;
 use crate::config::Config;
 use crate::config::LegacyIp;
 use crate::config::MacAddr;
+use crate::config::SweepConfig;
 use crate::config::TableConfig;
 use crate::config::check_instance;
 use crate::config::check_interface;
@@ -50,11 +51,12 @@ impl Section for Root {
     type Output = Config;
 
     fn key(name: &str) -> Option<&'static str> {
-        const KEYS: [&str; 7] = [
+        const KEYS: [&str; 8] = [
             "interfaces",
             "mode",
             "instance",
             "table",
+            "sweep",
             "conntrack",
             "ips",
             "threshold",
@@ -89,6 +91,10 @@ impl Section for Root {
             "table" => {
                 let section = Table(config.table);
                 config.table = map.next_value_seed(Fields { at, section })?;
+            }
+            "sweep" => {
+                let section = Sweep(config.sweep);
+                config.sweep = map.next_value_seed(Fields { at, section })?;
             }
             "conntrack" => {
                 let section = Conntrack(config.conntrack);
@@ -164,6 +170,33 @@ impl Section for Table {
     }
 
     fn finish(self) -> Result<TableConfig, Fault> {
+        Ok(self.0)
+    }
+}
+
+/// `sweep:`.
+struct Sweep(SweepConfig);
+
+impl Section for Sweep {
+    type Output = SweepConfig;
+
+    fn key(name: &str) -> Option<&'static str> {
+        one_of(&["interval"], name)
+    }
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        _key: &'static str,
+        at: At<'_>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let check = |scalar: Scalar| optional_u32(scalar, 0, SweepConfig::MAX);
+        let value = map.next_value_seed(Value { at, check })?;
+        self.0.interval = value.unwrap_or(self.0.interval);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<SweepConfig, Fault> {
         Ok(self.0)
     }
 }

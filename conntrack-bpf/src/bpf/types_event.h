@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Events and listeners, and the background sweep: the rest of types.h. */
+#ifndef CT_TYPES_EVENT_H
+#define CT_TYPES_EVENT_H
+
+/* Who can listen at once; each has a ring of its own. */
+#define CT_LISTENERS 8
+
+enum ct_event_type {
+	CT_EVENT_NEW,	   /* a flow began */
+	CT_EVENT_UPDATE,   /* its state changed, or it was answered or assured */
+	CT_EVENT_DESTROY,  /* it is no more; why: enum ct_gone */
+	CT_EVENT_INVALID,  /* a packet that is no valid one of any flow, one in a while */
+	CT_EVENT_PRESSURE, /* a table fills up, or empties again */
+	CT_EVENT_TYPES,
+};
+
+/* How full a table is; ct_event.reason of CT_EVENT_PRESSURE. */
+enum ct_pressure {
+	CT_PRESSURE_NONE,
+	CT_PRESSURE_HIGH,     /* 80 % of the flows it is sized for; ends at 75 % */
+	CT_PRESSURE_CRITICAL, /* 95 %; ends at 90 % */
+};
+
+/*
+ * One record of a ring: all of this for IPv6, less the addresses of `flow` for
+ * IPv4. INVALID has the packet's tuple in `flow`, and its size as counts.
+ */
+struct ct_event {
+	__u64 seq;	  /* of this listener's events, those lost included */
+	__u64 time;	  /* CLOCK_MONOTONIC ns */
+	__u64 packets[2]; /* [enum ct_dir]; PRESSURE: flows, flows the table is sized for */
+	__u8 type;	  /* enum ct_event_type */
+	__u8 reason;	  /* DESTROY: enum ct_gone; PRESSURE: enum ct_pressure */
+	__u8 family;	  /* 4 or 6 */
+	__u8 pad;
+	__u32 place;	     /* the slot: bucket * CT_SLOTS + slot; with its word's generation, the
+				flow's name while it lives */
+	struct ct_flow6 flow; /* its word as it is now; of a destroyed one, as it last was */
+};
+_Static_assert(sizeof(struct ct_event) == 40 + 192, "no hidden padding");
+#define CT_EVENT_SIZE4 (sizeof(struct ct_event) - sizeof(struct ct_flow6) + sizeof(struct ct_flow))
+
+/* A listener's wish and its losses; key: the number of its ring. */
+struct ct_listener {
+	__u32 types;	/* 1 << enum ct_event_type; 0: nobody listens here */
+	__u8 family;	/* 0: both */
+	__u8 proto_set; /* 1: `proto` counts */
+	__u8 proto;
+	__u8 pad;
+	__u16 port_lo[3], port_hi[3]; /* either end's, the original source's and destination's;
+					 host order, inclusive; 0..65535 is any */
+	__u32 ifindex;		      /* of the original direction; 0: any */
+	__u64 seq;		      /* events it wished for */
+	__u64 lost[8];		      /* [enum ct_event_type] those its ring had no room for */
+	__u64 owner;		      /* process id, and when it began: whose slot this is */
+	__u32 addr[3][4], mask[3][4]; /* as the ports; network order, IPv4 in the first word */
+};
+_Static_assert(sizeof(struct ct_listener) == 8 + 16 + 80 + 96, "no hidden padding");
+
+/* What the sweep has done since the instance was set up. */
+struct ct_sweep_stats {
+	__u64 runs;	/* times round the tables */
+	__u64 slices;	/* ticks */
+	__u64 scanned;	/* slots looked at */
+	__u64 removed;	/* flows taken out */
+	__u64 time_ns;	/* spent */
+	__u64 worst_ns; /* longest slice */
+	__u64 round_ns; /* the last time round took */
+	__u64 began;	/* this time round; CLOCK_MONOTONIC ns */
+};
+_Static_assert(sizeof(struct ct_sweep_stats) == 64, "no hidden padding");
+
+#endif
