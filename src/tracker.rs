@@ -161,6 +161,12 @@ impl Tracker {
         self.instance.is_dead()
     }
 
+    /// Whether it has been detached, by this process or by another. It can still
+    /// be read, but nothing changes any more.
+    pub fn is_detached(&self) -> bool {
+        self.instance.is_detached()
+    }
+
     /// Looks anew which bridges, bonds, VLANs and the like are stacked on the
     /// attached interfaces, so that packets forwarded through new ones are not
     /// counted twice. A program that runs for long calls it now and then.

@@ -229,6 +229,16 @@ impl Instance {
         teardown::is_dead(&self.datapath, self.netns.as_deref())
     }
 
+    /// Whether it has been detached, by this process or another: it tracks nothing
+    /// any more, and what there is to read is what it has left.
+    pub fn is_detached(&self) -> bool {
+        let state = self.state();
+        match &state.dir {
+            Some(dir) => !self.is_pinned_in(dir).unwrap_or(true),
+            None => state.attachments.is_empty(),
+        }
+    }
+
     /// nf_conntrack's settings in force. `frag6_timeout` is not among those
     /// that the packet path reads; it has its default.
     ///

@@ -23,7 +23,6 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::mapped::Mapped;
-use crate::row::BadRow;
 use crate::row::Row;
 use crate::wire::Word;
 use crate::wire::ct_event;
@@ -116,10 +115,7 @@ impl Decoder {
             Family::Ipv4 => Row::told(raw.flow.flow, raw.packets).decode(&any, &self.clock, left),
             Family::Ipv6 => Row::told6(raw.flow, raw.packets).decode(&any, &self.clock, left),
         };
-        match decoded {
-            Ok(flow) => flow,
-            Err(BadRow) => None,
-        }
+        decoded.unwrap_or_default()
     }
 
     fn timeout(&self, word: Word) -> u64 {

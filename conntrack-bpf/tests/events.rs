@@ -199,7 +199,11 @@ fn only_what_was_wished_for_is_told() {
         assert_eq!(listener.wished(), wanted as u64, "{filter:?}");
         let events = all(listener);
         assert_eq!(events.len(), wanted, "{filter:?}");
-        assert!(events.iter().all(|event| filter.matches(event.flow().expect("a flow"))));
+        assert!(
+            events
+                .iter()
+                .all(|event| filter.matches(event.flow().expect("a flow")))
+        );
     }
 }
 
@@ -213,7 +217,12 @@ fn what_is_lost_is_told_exactly() {
         ..Wish::default()
     };
     let (mut slow, mut quick) = (listen(&lab, &small), listen(&lab, &Wish::default()));
-    let udp = |port| Packet::udp(SocketAddr::new(end("10.0.0.1:1").ip(), port), end("10.0.0.2:53"));
+    let udp = |port| {
+        Packet::udp(
+            SocketAddr::new(end("10.0.0.1:1").ip(), port),
+            end("10.0.0.2:53"),
+        )
+    };
     for port in 1..=FLOWS {
         lab.send(&udp(port));
     }
@@ -221,10 +230,17 @@ fn what_is_lost_is_told_exactly() {
     let (What::Lost(lost), heard) = (&told[told.len() - 1].what, &told[..told.len() - 1]) else {
         panic!("no loss was told");
     };
-    assert_eq!(heard.len() as u64 + lost.of(EventType::New), u64::from(FLOWS));
+    assert_eq!(
+        heard.len() as u64 + lost.of(EventType::New),
+        u64::from(FLOWS)
+    );
     assert!(lost.of(EventType::New) > 0 && !heard.is_empty());
     assert_eq!(lost.total(), lost.of(EventType::New));
-    assert_eq!(all(&mut quick).len(), usize::from(FLOWS), "another one's loss");
+    assert_eq!(
+        all(&mut quick).len(),
+        usize::from(FLOWS),
+        "another one's loss"
+    );
     // It goes on as if nothing had been.
     lab.send(&udp(FLOWS + 1));
     assert_eq!(words(&all(&mut slow)), ["new -"]);
@@ -261,11 +277,19 @@ fn every_flow_that_goes_is_told_of() {
         lab.send_at(time, &Packet::udp(src, end("192.0.2.1:53")));
     }
     let events = all(&mut listener);
-    let count = |name: &str| events.iter().filter(|event| event.what.name() == name).count() as u64;
+    let count = |name: &str| {
+        events
+            .iter()
+            .filter(|event| event.what.name() == name)
+            .count() as u64
+    };
     let table = lab.counters().table;
     assert_eq!(count("new"), table.created);
     assert_eq!(count("destroy"), table.gone_total());
-    assert!(table.evicted() > 0 && table.gone(GoneReason::Timeout) > 0, "{table:?}");
+    assert!(
+        table.evicted() > 0 && table.gone(GoneReason::Timeout) > 0,
+        "{table:?}"
+    );
     let there = lab.tables.count(&Clock::stopped(0)).active;
     assert_eq!(table.created - table.gone_total(), there, "{table:?}");
 }

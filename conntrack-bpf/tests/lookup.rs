@@ -118,7 +118,7 @@ fn every_flow_is_found_by_either_tuple() {
         })
         .collect();
     let table = lab.counters().table;
-    assert_eq!((table.created, table.evicted), (FLOWS as u64, 0));
+    assert_eq!((table.created, table.evicted()), (FLOWS as u64, 0));
     for tuple in &opened {
         let inverse = tuple.inverted().expect("an inverse");
         for name in [FlowKey::from(tuple), FlowKey::from(&inverse)] {

@@ -42,6 +42,18 @@ impl Signals {
             .map_err(|error| Failure::doing("catch signals", error))
     }
 
+    /// Waits so long, or until a signal, or until there is something to read;
+    /// whether a signal came.
+    pub(crate) fn wait_with(&self, other: &impl AsFd, time: Duration) -> Result<bool, Failure> {
+        let mut fds = [self.fd.as_fd(), other.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, time) {
+            Ok(_) => Ok(fds[0].any().unwrap_or(false)),
+            Err(Errno::EINTR) => Ok(false),
+            Err(error) => Err(Failure::doing("wait for events", error)),
+        }
+    }
+
     /// Waits so long, or until a signal; whether one came.
     pub(crate) fn wait(&self, time: Duration) -> Result<bool, Failure> {
         let end = Instant::now() + time;

@@ -318,6 +318,7 @@ fn stats_meet_their_schema() {
     let empty = Counters {
         drops: stats::by_reason(&stats::DROP_REASONS, &[]),
         passed_untracked: stats::by_reason(&stats::PASS_REASONS, &[]),
+        table: TableCounts::new([0, 0], &[]),
         ..Counters::default()
     };
     for counters in [sample_counters(), empty] {

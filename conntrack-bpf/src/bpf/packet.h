@@ -38,7 +38,7 @@ struct ct_pkt {
 	__u32 sack;	/* TCP: highest right edge of a SACK block, or ack */
 	__u64 chunks;	/* SCTP: the chunks that change states, one a byte, the last one lowest */
 	__u32 chunk_kinds; /* SCTP: 1 << enum ct_sctp_chunk; its tag is in `seq`, INIT's in `ack` */
-	__u16 window;	/* TCP, host order */
+	__u16 window;	   /* TCP, host order */
 	__u8 tcp_flags;
 	__u8 family; /* 4 or 6 */
 	__u8 proto;

@@ -50,9 +50,8 @@ static __always_inline int ct_sctp_chunks(const struct ct_mem *m, struct ct_fram
 				chunk->type ? CT_SCTP_OTHER : CT_SCTP_OTHER | CT_SCTP_DATA;
 		} else {
 			*(volatile __u32 *)&pkt->chunk_kinds |= 1U << (kind & 15);
-			*(volatile __u64 *)&pkt->chunks =
-				*(volatile __u64 *)&pkt->chunks << 8 | kind |
-				(chunk->flags & 1 ? CT_SCTP_T : 0);
+			*(volatile __u64 *)&pkt->chunks = *(volatile __u64 *)&pkt->chunks << 8 |
+							  kind | (chunk->flags & 1 ? CT_SCTP_T : 0);
 		}
 		if (kind == CT_CHUNK_INIT || kind == CT_CHUNK_INIT_ACK) {
 			init = ct_at(m, off + sizeof(*chunk), 16);

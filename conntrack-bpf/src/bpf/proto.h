@@ -52,8 +52,8 @@ static __always_inline __u64 ct_open(const struct ct_pkt *pkt, const struct ct_k
 static __always_inline __u64 ct_udp_step(const struct ct_flow *flow, __u64 word,
 					 const struct ct_pkt *pkt)
 {
-	if (!(word & CT_W_SEEN_REPLY) || (pkt->proto == IPPROTO_UDP &&
-					  ct_age(pkt->now, flow->start) <= CT_UDP_STREAM_NS))
+	if (!(word & CT_W_SEEN_REPLY) ||
+	    (pkt->proto == IPPROTO_UDP && ct_age(pkt->now, flow->start) <= CT_UDP_STREAM_NS))
 		return ct_word_with(word, 0, CT_TMO_UDP);
 	return ct_word_with(word, 0, CT_TMO_UDP_STREAM) | CT_W_ASSURED;
 }

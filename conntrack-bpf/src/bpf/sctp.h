@@ -40,16 +40,16 @@ static __always_inline __u32 ct_sctp_kind(__u8 type)
 	return type > 14 ? CT_CHUNK_OTHER : (0x900876543ba0210ULL >> (type * 4)) & 15;
 }
 
-#define aNO CT_SCTP_NONE
-#define aCL CT_SCTP_CLOSED
-#define aCW CT_SCTP_COOKIE_WAIT
-#define aCE CT_SCTP_COOKIE_ECHOED
-#define aES CT_SCTP_ESTABLISHED
-#define aSS CT_SCTP_SHUTDOWN_SENT
-#define aSR CT_SCTP_SHUTDOWN_RECD
-#define aSA CT_SCTP_SHUTDOWN_ACK_SENT
-#define aHS CT_SCTP_HEARTBEAT_SENT
-#define aIV CT_SCTP_INVALID
+#define aNO		CT_SCTP_NONE
+#define aCL		CT_SCTP_CLOSED
+#define aCW		CT_SCTP_COOKIE_WAIT
+#define aCE		CT_SCTP_COOKIE_ECHOED
+#define aES		CT_SCTP_ESTABLISHED
+#define aSS		CT_SCTP_SHUTDOWN_SENT
+#define aSR		CT_SCTP_SHUTDOWN_RECD
+#define aSA		CT_SCTP_SHUTDOWN_ACK_SENT
+#define aHS		CT_SCTP_HEARTBEAT_SENT
+#define aIV		CT_SCTP_INVALID
 #define CT_SCTP_INVALID 15
 
 /* As CT_ROW of tcp.h. */

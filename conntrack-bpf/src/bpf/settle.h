@@ -177,7 +177,8 @@ static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu
 
 /* What a slot was given up for, by its CT_SPARE_ class; `word` as it was. */
 static __always_inline void ct_count_spare(struct ct_work *w, struct ct_cpu *cpu,
-					   const struct ct_ref *ref, int v6, __u64 spare, __u64 word)
+					   const struct ct_ref *ref, int v6, __u64 spare,
+					   __u64 word)
 {
 	if (spare == CT_SPARE_EXPIRED)
 		ct_gone(w, cpu, ref, v6, word, ct_expiry(ref->flow, word));

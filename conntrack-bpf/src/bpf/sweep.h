@@ -23,7 +23,7 @@
 /* The next tick when a slice was cut short. */
 #define CT_HURRY_NS 1000000
 /* Slices in a time round, if none is cut short. */
-#define CT_SLICES   128
+#define CT_SLICES 128
 /* The shortest and longest time between two ticks. */
 #define CT_TICK_MIN 1000000
 #define CT_TICK_MAX (CT_NSEC)

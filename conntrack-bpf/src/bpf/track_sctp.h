@@ -175,8 +175,8 @@ static __always_inline enum ct_answer ct_sctp_run(struct ct_sctp *s, const struc
 	}
 	if (s->ignore)
 		return CT_IGNORE;
-	s->word = ct_word_with(s->word, ct_word_state(s->word),
-			       CT_TMO_SCTP + ct_word_state(s->word));
+	s->word =
+		ct_word_with(s->word, ct_word_state(s->word), CT_TMO_SCTP + ct_word_state(s->word));
 	return CT_ACCEPT;
 }
 

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CT_ABI 1
+#define CT_ABI 2
 
 /* Slots in a bucket, and the pairs of nanoseconds everything is counted in. */
 #define CT_SLOTS 15
@@ -312,7 +312,8 @@ struct ct_cpu {
 	__u64 drops[CT_DROP_REASONS];
 	__u64 table[CT_TABLE_EVENTS];
 	__u64 gone[CT_GONE_REASONS];
-	__s64 live[2]; /* flows created less flows gone here: v4, v6. Only the sum over CPUs says anything */
+	__s64 live
+		[2]; /* flows created less flows gone here: v4, v6. Only the sum over CPUs says anything */
 	struct ct_pick pick;
 	__u64 reserved[7];
 };

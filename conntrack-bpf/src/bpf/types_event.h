@@ -34,7 +34,7 @@ struct ct_event {
 	__u8 reason;	  /* DESTROY: enum ct_gone; PRESSURE: enum ct_pressure */
 	__u8 family;	  /* 4 or 6 */
 	__u8 pad;
-	__u32 place;	     /* the slot: bucket * CT_SLOTS + slot; with its word's generation, the
+	__u32 place;	      /* the slot: bucket * CT_SLOTS + slot; with its word's generation, the
 				flow's name while it lives */
 	struct ct_flow6 flow; /* its word as it is now; of a destroyed one, as it last was */
 };

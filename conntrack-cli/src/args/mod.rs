@@ -12,12 +12,14 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 use conntrack::NetnsRef;
+use conntrack_core::EventType;
 use conntrack_core::Mode;
 use conntrack_core::TableConfig;
 
 pub(crate) use self::filter::FilterArgs;
 pub(crate) use self::legacy::LegacyArgs;
 pub(crate) use self::values::Seconds;
+pub(crate) use self::view::EventFormat;
 pub(crate) use self::view::Format;
 pub(crate) use self::view::SortKey;
 pub(crate) use self::view::SortOrder;
@@ -98,6 +100,10 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Show packet, flow and reason counts
     Stats(StatsArgs),
+    /// Tell what becomes of flows as it happens, until interrupted
+    Events(EventsArgs),
+    /// Take expired flows out at once, rather than within the sweep's interval
+    Sweep,
     /// Show the flows of a pcap or pcapng capture
     Replay(ReplayArgs),
     /// Show live flows of real traffic between namespaces it makes
@@ -222,6 +228,36 @@ pub(crate) struct StatsArgs {
     /// The form; prometheus is the text format of its `/metrics`
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub(crate) output: StatsFormat,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = text::EVENTS)]
+pub(crate) struct EventsArgs {
+    /// Types, with commas: new, update, destroy, invalid, pressure
+    ///
+    /// All but invalid, if none is named. invalid is a sample.
+    #[arg(short = 'e', long = "type", value_name = "TYPE", value_delimiter = ',')]
+    pub(crate) types: Vec<EventType>,
+
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    /// Flows that came in by this interface, an attached one
+    #[arg(short = 'i', long, value_name = "IFACE")]
+    pub(crate) interface: Option<String>,
+
+    /// The form; text is the line of `conntrack -E -o timestamp`
+    #[arg(short, long, value_name = "FORM", default_value = "text")]
+    pub(crate) output: EventFormat,
+
+    /// End after so many
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+
+    /// Bytes between kernel and reader, up to 1 GiB [default: 8388608]
+    #[arg(short = 'b', long, value_name = "BYTES",
+          value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    pub(crate) buffer: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -55,6 +55,19 @@ Units: bytes are IP total lengths, shown in units of 1024 in the table (exact in
 every other form); times are seconds unless they say otherwise. A KEY that isn't
 in the table is exit code 1.";
 
+pub(super) const EVENTS: &str = "\
+Examples:
+  conntrack events
+  conntrack events --type new,destroy -p tcp --dport 443 -o jsonl
+  conntrack events --type pressure
+
+Up to eight can listen at once; each gets everything it asked for. The kernel
+never waits for a listener: what finds no room in its buffer is lost to it, and a
+`lost` line says how much, by type. A DESTROY comes when a packet needs the slot, or
+with the background sweep: at most `sweep.interval` (10 s) after the flow's time was
+up, at which instant it is gone for packets and `list`. Its reason is one of timeout,
+fin, rst, evicted, replaced, deleted, flushed.";
+
 pub(super) const REPLAY: &str = "\
 Examples:
   conntrack replay capture.pcap --sort bytes

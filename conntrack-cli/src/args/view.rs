@@ -44,6 +44,15 @@ impl ViewArgs {
     }
 }
 
+/// Forms that events are shown in.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, ValueEnum)]
+pub(crate) enum EventFormat {
+    /// The line of `conntrack -E -o timestamp`
+    Text,
+    /// An object a line
+    Jsonl,
+}
+
 /// Forms that flows are shown in.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, ValueEnum)]
 pub(crate) enum Format {

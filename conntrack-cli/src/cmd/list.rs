@@ -53,7 +53,7 @@ fn key(text: &str) -> Result<FlowKey, Failure> {
 }
 
 /// The index of an attached interface.
-fn ifindex(tracker: &Tracker, name: &str, context: &Context) -> Result<u32, Failure> {
+pub(super) fn ifindex(tracker: &Tracker, name: &str, context: &Context) -> Result<u32, Failure> {
     let status = tracker.status()?;
     let found = status.interfaces.iter().find(|it| it.name == name);
     found.map(|it| it.ifindex).ok_or_else(|| {

@@ -5,12 +5,14 @@ mod context;
 mod demo;
 mod detach;
 mod doctor;
+mod events;
 mod legacy;
 mod list;
 mod replay;
 mod show;
 mod stats;
 mod status;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -37,6 +39,8 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Doctor(args) => doctor::run(args, &context),
         Command::List(args) => list::run(args, &context),
         Command::Stats(args) => stats::run(args, &context),
+        Command::Events(args) => events::run(args, &context),
+        Command::Sweep => sweep::run(&context),
         Command::Replay(args) => replay::run(args, &context),
         Command::Demo(args) => demo::run(args),
     }

@@ -7,6 +7,7 @@
 
 mod arguments;
 mod demo;
+mod events;
 mod golden;
 mod live;
 mod netns;

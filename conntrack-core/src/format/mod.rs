@@ -2,12 +2,15 @@
 //! prints: every function returns something that implements `Display`.
 
 mod conntrack;
+mod event;
 mod session;
 mod units;
 
 pub use conntrack::ConntrackLine;
 pub use conntrack::conntrack_line;
 pub use conntrack::extended_line;
+pub use event::EventLine;
+pub use event::event_line;
 pub use session::Arrow;
 pub use session::SessionLine;
 pub use session::arrow;
