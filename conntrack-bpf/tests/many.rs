@@ -82,7 +82,7 @@ fn fill(lab: &mut Lab, flows: u32) -> u32 {
     let mut opened = 0;
     loop {
         let table = lab.counters().table;
-        let there = table.created - table.evicted;
+        let there = table.created - table.evicted();
         if there == u64::from(flows) {
             return opened;
         }

@@ -211,7 +211,7 @@ fn rows_are_of_one_flow_while_slots_change_hands() {
     });
     let table = lab.counters().table;
     assert_eq!(table.created, u64::from(FLOWS));
-    assert!(table.evicted > u64::from(FLOWS) / 2, "{table:?}");
+    assert!(table.evicted() > u64::from(FLOWS) / 2, "{table:?}");
     assert!(rows > 10_000, "{rows} rows read");
 }
 
