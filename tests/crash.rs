@@ -25,6 +25,7 @@ use common::present;
 use conntrack::ErrorKind;
 use conntrack::Hooks;
 use conntrack::Keep;
+use conntrack::Mode;
 use conntrack::NetnsRef;
 use conntrack::Tracker;
 
@@ -156,6 +157,28 @@ fn killed_while_attaching() {
         victim.wait_until(&when, || name.pins().len() >= pins);
         victim.kill();
         assert_recovers(&name, &here, &when);
+    }
+}
+
+#[test]
+#[ignore = "root"]
+fn programs_of_a_dead_process_are_not_in_the_way() {
+    for mode in [Mode::Auto, Mode::Native] {
+        let (here, _there) = wire();
+        let name = Name::new();
+        drop(pinned(&name, &here, &["wire"]));
+        // As if it had died between its last link and its last word: half made,
+        // with both programs on the interface.
+        std::fs::remove_file(name.dir().join("map_frag")).expect("remove a pin");
+        let attached = present(&here, "wire");
+        assert_eq!(attached.len(), 2);
+        let bad = builder(&name, &here, &["wire", "wier"]).keep(Keep::Pinned);
+        let error = bad.attach().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:#}");
+        assert_eq!(present(&here, "wire"), attached, "touched for a bad name");
+        let again = builder(&name, &here, &["wire"]).keep(Keep::Pinned);
+        let again = again.mode(mode).attach().expect("attach anew");
+        assert_eq!(hooks(&again), [("wire".to_owned(), native())], "{mode:?}");
     }
 }
 

@@ -116,7 +116,7 @@ impl Instance {
         plan::kernel_is_new_enough(&kernel)?;
         let netns = Arc::new(Netns::open(&request.netns)?);
         let (names, mode) = (&config.attach.interfaces, config.attach.mode);
-        let targets = targets::resolve(&netns, &kernel, names, mode, &[].into())?;
+        targets::find(&netns, names, &[].into())?;
 
         let mut state = State::default();
         let mut lock = None;
@@ -126,6 +126,8 @@ impl Instance {
             state.dir = Some(dir);
             state.pinned = request.keep == Keep::Pinned;
         }
+        // Not earlier: what a dead process left would be in the way.
+        let targets = targets::resolve(&netns, &kernel, names, mode, &[].into())?;
         let mut datapath = Datapath::load(&LoadOptions::new(config))?;
         datapath.meta.netns_ino = netns.id().inode;
         datapath.meta.netns_dev = netns.id().device;

@@ -35,19 +35,17 @@ impl Target {
     }
 }
 
-/// Looks the names up in the namespace and decides about each; `attached` are
-/// the interfaces that the instance has already.
+/// Looks the names up in the namespace; `attached` are the interfaces that the
+/// instance has already.
 ///
 /// # Errors
 /// `NotFound` for a name that is not there, `InUse` for one that is attached,
-/// `Invalid` for one listed twice or stacked on another; what [`Plan`] says.
-pub(crate) fn resolve(
+/// `Invalid` for none, one named twice, or one stacked on another.
+pub(crate) fn find(
     netns: &Netns,
-    kernel: &KernelSupport,
     names: &[String],
-    mode: Mode,
     attached: &BTreeSet<u32>,
-) -> Result<Vec<Target>> {
+) -> Result<Vec<Device>> {
     if names.is_empty() {
         return Err(Error::new(ErrorKind::Invalid, "no interface is named"));
     }
@@ -62,6 +60,21 @@ pub(crate) fn resolve(
     }
     let new: BTreeSet<u32> = found.iter().map(|device| device.ifindex).collect();
     one_layer_only(&all, attached, &new)?;
+    Ok(found)
+}
+
+/// Finds the interfaces and decides about each, by what is on it at this moment.
+///
+/// # Errors
+/// As [`find`]; what [`Plan`] says.
+pub(crate) fn resolve(
+    netns: &Netns,
+    kernel: &KernelSupport,
+    names: &[String],
+    mode: Mode,
+    attached: &BTreeSet<u32>,
+) -> Result<Vec<Target>> {
+    let found = find(netns, names, attached)?;
     netns.run(|| {
         let netlink = Netlink::open().context("open a netlink socket")?;
         let targets = found.into_iter().map(|device| {
