@@ -9,9 +9,9 @@ use crate::view::Class;
 use crate::view::Entry;
 use crate::view::Table;
 
-/// Milliseconds by which the time of creation may seem to move between two
+/// Nanoseconds by which the time of creation may seem to move between two
 /// readings, because it is converted to civil time anew.
-const JITTER_MS: u64 = 2;
+const JITTER_NS: u64 = 2_000_000;
 
 /// What is compared.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Debug)]
@@ -176,7 +176,7 @@ fn recreation(
         return;
     };
     let their_new = *their_last != theirs.birth;
-    let own_new = own_last.abs_diff(own.birth) > JITTER_MS;
+    let own_new = own_last.abs_diff(own.birth) > JITTER_NS;
     if their_new != own_new {
         let text = format!("{tuple}: created anew in nf_conntrack {their_new}, in ours {own_new}");
         found.push(Difference {

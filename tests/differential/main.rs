@@ -6,13 +6,19 @@
 //! `CONNTRACK_TRACE=1` prints each step as it is played.
 
 mod compare;
+#[path = "../support/ctnetlink.rs"]
+mod ctnetlink;
+#[path = "../support/entry.rs"]
+mod entry;
 mod exceptions;
 mod frame;
 mod kernel;
 mod lab;
+#[path = "../support/netlink.rs"]
 mod netlink;
 mod ours;
 mod profile;
+#[path = "../support/random.rs"]
 mod random;
 mod run;
 mod scenarios;

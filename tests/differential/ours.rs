@@ -81,17 +81,7 @@ impl Ours {
             .walk(FlowFilter::default(), clock)
             .map(|flow| {
                 let flow = flow.expect("read a flow");
-                let entry = Entry {
-                    state: flow.state.name().unwrap_or_default().to_owned(),
-                    seen_reply: flow.seen_reply,
-                    assured: flow.assured,
-                    timeout: flow.timeout.as_secs(),
-                    packets: [flow.original.packets, flow.reply.packets],
-                    bytes: [flow.original.bytes, flow.reply.bytes],
-                    // To the tenth of a second: the civil clock drifts.
-                    birth: (flow.start.0 / 1_000_000) as u64,
-                };
-                (flow.original.tuple, entry)
+                (flow.original.tuple, Entry::from(&flow))
             })
             .collect()
     }

@@ -4,12 +4,16 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod ctnetlink;
+pub(crate) mod entry;
 pub(crate) mod frame;
 pub(crate) mod kernel;
 pub(crate) mod link;
+pub(crate) mod netlink;
 pub(crate) mod netns;
 pub(crate) mod pair;
 pub(crate) mod peer;
+pub(crate) mod random;
 pub(crate) mod row;
 pub(crate) mod socket;
 pub(crate) mod tracked;

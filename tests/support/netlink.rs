@@ -1,4 +1,4 @@
-//! As much netlink as the comparison needs: open, ask, walk attributes.
+//! As much netlink as reading nf_conntrack needs: open, ask, walk attributes.
 
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
@@ -18,8 +18,6 @@ use nix::sys::socket::socket;
 use nix::sys::socket::sockopt;
 use nix::sys::time::TimeVal;
 
-use crate::lab::in_netns;
-
 pub(crate) const REQUEST: u16 = 1;
 pub(crate) const ACK: u16 = 4;
 pub(crate) const DUMP: u16 = 0x300;
@@ -28,29 +26,30 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
 /// A socket to netfilter in one namespace.
+#[derive(Debug)]
 pub(crate) struct Netlink {
     fd: OwnedFd,
     buffer: Vec<u8>,
 }
 
 /// One message: its type, and what follows the netfilter header.
+#[derive(Debug)]
 pub(crate) struct Message<'a> {
     pub(crate) kind: u16,
     pub(crate) body: &'a [u8],
 }
 
 impl Netlink {
-    /// Opens it; a receive that takes longer than two seconds fails.
-    pub(crate) fn open(netns: &str) -> Self {
-        let fd = in_netns(netns, || {
-            socket(
-                AddressFamily::Netlink,
-                SockType::Raw,
-                SockFlag::SOCK_CLOEXEC,
-                SockProtocol::NetlinkNetFilter,
-            )
-            .expect("open a netfilter socket")
-        });
+    /// Opens it in the namespace of this thread; a receive that takes longer than
+    /// two seconds fails.
+    pub(crate) fn open() -> Self {
+        let fd = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkNetFilter,
+        )
+        .expect("open a netfilter socket");
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).expect("bind the netfilter socket");
         setsockopt(&fd, sockopt::RcvBufForce, &(8 << 20)).expect("enlarge the receive buffer");
         let patience = TimeVal::new(2, 0);
