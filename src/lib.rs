@@ -36,6 +36,7 @@ mod tracker;
 pub use builder::TrackerBuilder;
 pub use conntrack_bpf::Error;
 pub use conntrack_bpf::ErrorKind;
+pub use conntrack_bpf::KernelSysctls;
 pub use conntrack_bpf::NetnsRef;
 pub use conntrack_bpf::Result;
 pub use conntrack_bpf::detach;

@@ -6,6 +6,7 @@ use conntrack_core::Status;
 use conntrack_core::Sysctls;
 
 use crate::AttachReport;
+use crate::KernelSysctls;
 use crate::NetnsRef;
 use crate::Result;
 use crate::TrackerBuilder;
@@ -185,11 +186,44 @@ impl Tracker {
         self.instance.sysctls()
     }
 
-    /// Changes nf_conntrack's settings, from the next packet on.
+    /// Changes all of nf_conntrack's settings, from the next packet on.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn set_sysctls(&self, sysctls: &Sysctls) -> Result<()> {
         self.instance.set_sysctls(sysctls)
+    }
+
+    /// Changes some of nf_conntrack's settings, from the next packet on, and
+    /// returns those in force afterwards. What `change` leaves alone stays as it
+    /// is, also if another process changes it at this moment.
+    ///
+    /// Flows that are there already live by the new timeouts at once: a flow's
+    /// time is up when it was idle for the timeout in force, not for the one of
+    /// its last packet, which is what nf_conntrack goes by.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), conntrack::Error> {
+    /// let tracker = conntrack::Tracker::open("default")?;
+    /// tracker.update_sysctls(|sysctls| sysctls.tcp_timeout_established = 86_400)?;
+    /// // As this host's own nf_conntrack has them:
+    /// let kernel = tracker.kernel_sysctls()?;
+    /// tracker.update_sysctls(|sysctls| kernel.apply(sysctls))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn update_sysctls(&self, change: impl FnOnce(&mut Sysctls)) -> Result<Sysctls> {
+        self.instance.update_sysctls(change)
+    }
+
+    /// The kernel's own settings of nf_conntrack in the network namespace that
+    /// the tracker belongs to; [`KernelSysctls::of`] reads those of another.
+    ///
+    /// # Errors
+    /// As [`KernelSysctls::of`]; `NotFound` if the namespace is gone.
+    pub fn kernel_sysctls(&self) -> Result<KernelSysctls> {
+        self.instance.kernel_sysctls()
     }
 }

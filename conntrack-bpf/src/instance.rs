@@ -30,6 +30,7 @@ use crate::pins::PinDir;
 use crate::plan;
 use crate::probe;
 use crate::probe::KernelSupport;
+use crate::proc_sys::KernelSysctls;
 use crate::records::AttachRecord;
 use crate::settings;
 use crate::sweep;
@@ -241,8 +242,7 @@ impl Instance {
         }
     }
 
-    /// nf_conntrack's settings in force. `frag6_timeout` is not among those
-    /// that the packet path reads; it has its default.
+    /// nf_conntrack's settings in force.
     ///
     /// # Errors
     /// The kernel refuses to map them.
@@ -256,6 +256,24 @@ impl Instance {
     /// The kernel refuses to map them.
     pub fn set_sysctls(&self, sysctls: &Sysctls) -> Result<()> {
         settings::write(&self.datapath.maps, sysctls)
+    }
+
+    /// Changes some of nf_conntrack's settings, from the next packet on. What
+    /// `change` leaves alone stays as it is, also if another process changes it
+    /// at this moment. Returns the settings in force after it.
+    ///
+    /// # Errors
+    /// The kernel refuses to map them.
+    pub fn update_sysctls(&self, change: impl FnOnce(&mut Sysctls)) -> Result<Sysctls> {
+        settings::update(&self.datapath.maps, change)
+    }
+
+    /// The kernel's own settings in the namespace it belongs to.
+    ///
+    /// # Errors
+    /// As [`KernelSysctls::of`]; `NotFound` if the namespace is gone.
+    pub fn kernel_sysctls(&self) -> Result<KernelSysctls> {
+        KernelSysctls::read(self.netns()?)
     }
 
     /// What this process attached by itself or found attached, by interface.

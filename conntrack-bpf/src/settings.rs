@@ -119,6 +119,19 @@ pub(crate) fn write(maps: &Maps, sysctls: &Sysctls) -> Result<()> {
     Ok(())
 }
 
+/// Changes some of the settings in force, and leaves the others to whoever
+/// changes them meanwhile. Returns what is in force afterwards.
+pub(crate) fn update(maps: &Maps, change: impl FnOnce(&mut Sysctls)) -> Result<Sysctls> {
+    let words = SharedWords::map(&maps.settings)?;
+    let before = decode(&words.load());
+    let mut after = before;
+    change(&mut after);
+    let bytes = |sysctls| to_bytes(&encode(&sysctls, Duration::ZERO));
+    let [before, after] = [before, after].map(bytes);
+    words.merge(&before, &after, offset_of!(ct_settings, tcp_loose));
+    Ok(decode(&words.load()))
+}
+
 /// In the order of the struct; what is behind the last field stays as it is.
 fn to_bytes(settings: &ct_settings) -> Vec<u8> {
     let wide = settings.timeout_ns.iter().chain([&settings.grace_ns]);

@@ -78,6 +78,25 @@ impl SharedWords {
         }
     }
 
+    /// Stores what differs between two versions and leaves the rest to others,
+    /// who may be storing as well. Fields have 8 bytes up to offset `wide` and 4
+    /// from there on.
+    pub(crate) fn merge(&self, before: &[u8], after: &[u8], wide: usize) {
+        let (old, _) = before.as_chunks::<8>();
+        let (new, _) = after.as_chunks::<8>();
+        for (index, (to, (old, new))) in self.words().iter().zip(old.iter().zip(new)).enumerate() {
+            let field = if index * 8 < wide { 8 } else { 4 };
+            let mask = differing(old, new, field);
+            let new = u64::from_ne_bytes(*new) & mask;
+            if mask != 0 {
+                // It never gives up, so there is nothing to look at.
+                let _ = to.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+                    Some(now & !mask | new)
+                });
+            }
+        }
+    }
+
     /// A copy of all words, as bytes; each word is whole, the lot is not.
     pub(crate) fn load(&self) -> Vec<u8> {
         let words = self.words().iter();
@@ -85,6 +104,19 @@ impl SharedWords {
             .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
             .collect()
     }
+}
+
+/// The bits of those fields, each of so many bytes, that are not the same.
+fn differing(old: &[u8; 8], new: &[u8; 8], field: usize) -> u64 {
+    let mut mask = [0; 8];
+    for ((old, new), mask) in old
+        .chunks(field)
+        .zip(new.chunks(field))
+        .zip(mask.chunks_mut(field))
+    {
+        mask.fill(if old == new { 0 } else { u8::MAX });
+    }
+    u64::from_ne_bytes(mask)
 }
 
 impl Drop for SharedWords {
@@ -95,5 +127,23 @@ impl Drop for SharedWords {
         if let Err(errno) = unmapped {
             tracing::warn!("cannot unmap a map: {errno}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_fields_that_differ_are_stored() {
+        let old = [1, 2, 3, 4, 5, 6, 7, 8];
+        let (mut first, mut both) = (old, old);
+        first[3] = 0;
+        (both[0], both[7]) = (0, 0);
+        let bytes = |old, new, field| differing(&old, &new, field).to_ne_bytes();
+        assert_eq!(bytes(old, old, 8), [0; 8]);
+        assert_eq!(bytes(old, first, 8), [255; 8]);
+        assert_eq!(bytes(old, first, 4), [255, 255, 255, 255, 0, 0, 0, 0]);
+        assert_eq!(bytes(old, both, 4), [255; 8]);
     }
 }

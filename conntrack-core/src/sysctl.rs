@@ -16,7 +16,8 @@ use crate::parse::shorten;
 pub struct Sysctls {
     /// Check TCP, UDP, ICMP and SCTP checksums; a wrong one is INVALID.
     pub checksum: bool,
-    /// Incomplete IPv6 (and IPv4) fragment trains.
+    /// How long the ports of an IPv6 packet's first fragment are remembered for
+    /// the others. (IPv4's: 30 seconds, as long as the kernel waits for them.)
     pub frag6_timeout: u32,
     /// Protocols without rules of their own.
     pub generic_timeout: u32,

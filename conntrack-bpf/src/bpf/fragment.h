@@ -56,7 +56,7 @@ static __always_inline enum ct_pass ct_frag_recall(const struct ct_frame *f, str
 
 	ct_frag_key(f, pkt, &key);
 	frag = bpf_map_lookup_elem(&ct_frag, &key);
-	if (!frag || (__s64)(pkt->now - frag->seen) > (__s64)limit)
+	if (!frag || (__s64)(pkt->now - frag->seen) >= (__s64)limit)
 		return CT_PASS_FRAGMENT;
 	pkt->src_port_be = frag->src_port_be;
 	pkt->dst_port_be = frag->dst_port_be;

@@ -352,7 +352,7 @@ struct ct_settings {
 	__u32 tcp_ignore_invalid_rst;
 	__u32 tcp_max_retrans;
 	__u32 checksum;
-	__u32 frag6_timeout; /* seconds */
+	__u32 frag6_timeout; /* seconds; fragment.h */
 	__u32 event_types;   /* 1 << enum ct_event_type: somebody listens */
 	__u32 pad;
 	__u64 sweep_ns; /* the background sweep goes round in this time; 0: not at all */

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod config;
 mod filter;
 mod legacy;
 mod text;
@@ -16,6 +17,10 @@ use conntrack_core::EventType;
 use conntrack_core::Mode;
 use conntrack_core::TableConfig;
 
+pub(crate) use self::config::ConfigArgs;
+pub(crate) use self::config::ConfigCommand;
+pub(crate) use self::config::ConfigGetArgs;
+pub(crate) use self::config::ConfigSetArgs;
 pub(crate) use self::filter::FilterArgs;
 pub(crate) use self::legacy::LegacyArgs;
 pub(crate) use self::values::Seconds;
@@ -104,6 +109,8 @@ pub(crate) enum Command {
     Events(EventsArgs),
     /// Take expired flows out at once, rather than within the sweep's interval
     Sweep,
+    /// Show or change nf_conntrack's settings of a running tracker
+    Config(ConfigArgs),
     /// Show the flows of a pcap or pcapng capture
     Replay(ReplayArgs),
     /// Show live flows of real traffic between namespaces it makes

@@ -16,6 +16,7 @@ Examples:
   conntrack list --src 10.0.0.0/8 -o json
   conntrack list --watch
   conntrack stats --interval 5
+  conntrack config set tcp_timeout_established=86400
   conntrack replay capture.pcapng -o session
   conntrack detach
   conntrack demo                        all of it, in namespaces it makes
@@ -67,6 +68,21 @@ never waits for a listener: what finds no room in its buffer is lost to it, and 
 with the background sweep: at most `sweep.interval` (10 s) after the flow's time was
 up, at which instant it is gone for packets and `list`. Its reason is one of timeout,
 fin, rst, evicted, replaced, deleted, flushed.";
+
+pub(super) const CONFIG: &str = "\
+Examples:
+  conntrack config get
+  conntrack config get tcp_loose nf_conntrack_udp_timeout -o json
+  conntrack config set tcp_timeout_established=86400 tcp_be_liberal=1
+  conntrack config set udp_timeout 10
+  conntrack config set --from-kernel checksum=0
+
+Keys are nf_conntrack's sysctl names; the prefix `nf_conntrack_` may be left out.
+Timeouts are whole seconds, switches 0 or 1. All keys, with what they mean and
+their defaults, are in conntrack.example.yaml. A change is in force from the next
+packet on, and flows that are there already live by the new timeouts at once. It
+is not written to any file. An unknown key or a bad value is exit code 2, and
+nothing is changed.";
 
 pub(super) const REPLAY: &str = "\
 Examples:

@@ -135,9 +135,7 @@ fn add(tracker: &Tracker, context: &Context, sized: bool) -> Result<(), Failure>
 
 /// Whether a running tracker has other settings or sizes than these.
 fn differs(tracker: &Tracker, config: &Config) -> Result<bool, Failure> {
-    let mut sysctls = tracker.sysctls()?;
-    // The packet path doesn't know this one.
-    sysctls.frag6_timeout = config.conntrack.frag6_timeout;
+    let sysctls = tracker.sysctls()?;
     let sizes = tracker.status()?.tables;
     let mut sizes = sizes.iter().map(|table| (table.family, table.max_flows));
     let resized = sizes.any(|(family, flows)| {

@@ -1,6 +1,7 @@
 //! The commands: what each does with the library and shows.
 
 mod attach;
+mod config;
 mod context;
 mod demo;
 mod detach;
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Stats(args) => stats::run(args, &context),
         Command::Events(args) => events::run(args, &context),
         Command::Sweep => sweep::run(&context),
+        Command::Config(args) => config::run(args, &context),
         Command::Replay(args) => replay::run(args, &context),
         Command::Demo(args) => demo::run(args),
     }

@@ -28,6 +28,10 @@ fn bad_arguments_are_code_2() {
         &["attach", "eth0", "--max-flows", "0"],
         &["attach", "eth0", "--max-flows", "67108865"],
         &["attach", "eth0", "--interval", "5"],
+        &["config"],
+        &["config", "set"],
+        &["config", "set", "tcp_loose=0", "-o", "yaml"],
+        &["config", "get", "--from-kernel"],
         &["replay"],
         &["demo", "--seconds", "2"],
         &["--t", "0"],
@@ -44,6 +48,11 @@ fn what_clap_cannot_know_is_code_2_too() {
     for (args, says) in [
         (&["list", "tcp", "10.0.0.1:1"][..], "flow key"),
         (&["list", "tcp 10.0.0.1:1 [::1]:2"], "flow key"),
+        (&["config", "get", "tcp_loos"], "tcp_loos"),
+        (&["config", "get", "tcp_loose", "max"], "max"),
+        (&["config", "set", "tcp_loos=1"], "tcp_loos"),
+        (&["config", "set", "tcp_loose=1", "checksum=2"], "checksum"),
+        (&["config", "set", "tcp_loose", "off"], "off"),
         (&["attach"], "no interface"),
         (&["attach", "a", "a"], "listed twice"),
         (&["attach", "a/b"], "no interface name"),
@@ -107,7 +116,7 @@ fn help_and_version_go_to_stdout() {
     // The older command line is taken, and not advertised.
     assert!(!help.contains("--iface1"));
     for command in [
-        "attach", "detach", "status", "doctor", "list", "stats", "replay", "demo",
+        "attach", "detach", "status", "doctor", "list", "stats", "config", "replay", "demo",
     ] {
         let help = run(&[command, "--help"]).ok();
         assert!(help.contains("--instance"), "{command}");

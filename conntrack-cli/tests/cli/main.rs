@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod arguments;
+mod config;
 mod demo;
 mod events;
 mod golden;
