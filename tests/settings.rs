@@ -167,7 +167,11 @@ fn flows_that_are_there_live_by_new_timeouts() {
     });
     lab.datagram(2);
     let opened = tracked::counters(&lab.tracker).table;
-    assert_eq!((opened.created, opened.gone(conntrack::GoneReason::Timeout)), (3, 1), "begun anew");
+    assert_eq!(
+        (opened.created, opened.gone(conntrack::GoneReason::Timeout)),
+        (3, 1),
+        "begun anew"
+    );
     assert_eq!(lab.packets(1), Some(3), "the other is as it was");
 }
 

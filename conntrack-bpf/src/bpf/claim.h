@@ -49,12 +49,13 @@ static __always_inline int ct_pick_free(struct ct_bucket_head *head, __u32 bucke
 /*
  * How willingly a slot that is not both empty and rested is given to somebody
  * else: the class in the top bits, within it the older the better. 0: never.
+ * Of unassured flows that are brand new, those go first that nobody answered:
+ * under a flood of forged packets that is what a real handshake differs in.
  */
-#define CT_SPARE_EXPIRED 4ULL /* its time is up */
-#define CT_SPARE_OLD                                                                               \
-	3ULL			/* unassured, idle for longer than the grace period  \
-                           */
-#define CT_SPARE_UNRESTED  2ULL /* empty, but a late writer might still hold it */
+#define CT_SPARE_EXPIRED   5ULL /* its time is up */
+#define CT_SPARE_OLD	   4ULL /* unassured, idle for longer than the grace period */
+#define CT_SPARE_UNRESTED  3ULL /* empty, but a late writer might still hold it */
+#define CT_SPARE_UNREPLIED 2ULL
 #define CT_SPARE_UNASSURED 1ULL
 
 static __always_inline __u64 ct_spare(const struct ct_flow *flow, __u64 word, __u64 now)
@@ -68,10 +69,12 @@ static __always_inline __u64 ct_spare(const struct ct_flow *flow, __u64 word, __
 		return 0;
 	else if (age >= ct_timeout_of(word))
 		class = CT_SPARE_EXPIRED;
-	else if (!(word & CT_W_ASSURED))
-		class = age >= ct_grace() ? CT_SPARE_OLD : CT_SPARE_UNASSURED;
-	else
+	else if (word & CT_W_ASSURED)
 		return 0;
+	else if (age >= ct_grace())
+		class = CT_SPARE_OLD;
+	else
+		class = word & CT_W_SEEN_REPLY ? CT_SPARE_UNASSURED : CT_SPARE_UNREPLIED;
 	return (class << 60) | (age & ((1ULL << 60) - 1));
 }
 

@@ -182,7 +182,7 @@ static __always_inline void ct_count_spare(struct ct_work *w, struct ct_cpu *cpu
 {
 	if (spare == CT_SPARE_EXPIRED)
 		ct_gone(w, cpu, ref, v6, word, ct_expiry(ref->flow, word));
-	else if (spare == CT_SPARE_OLD || spare == CT_SPARE_UNASSURED)
+	else if (spare && spare != CT_SPARE_UNRESTED)
 		ct_gone(w, cpu, ref, v6, word, CT_GONE_EVICTED);
 }
 
