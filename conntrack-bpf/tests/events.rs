@@ -3,6 +3,8 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 
 use common::Lab;
 use common::SECOND;
@@ -292,4 +294,73 @@ fn every_flow_that_goes_is_told_of() {
     );
     let there = lab.tables.count(&Clock::stopped(0)).active;
     assert_eq!(table.created - table.gone_total(), there, "{table:?}");
+}
+
+/// As fast as two threads can make flows, in a table that is too small for them:
+/// every creation and every end is heard or told lost, by each listener.
+#[test]
+#[ignore = "root"]
+fn nothing_is_missing_at_full_rate() {
+    const FLOWS: u32 = 100_000;
+    let mut lab = Lab::new(10_000);
+    lab.replayer.set(TIME, 2000);
+    let wish = |buffer| Wish {
+        buffer,
+        types: vec![EventType::New, EventType::Destroy],
+        ..Wish::default()
+    };
+    // One that hears all, whenever it reads; one that cannot keep up.
+    let patient = listen(&lab, &wish(64 << 20));
+    let hurried = listen(&lab, &wish(64 << 10));
+    let sending = AtomicU32::new(2);
+    let heard = std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let (lab, sending) = (&lab, &sending);
+            scope.spawn(move || {
+                for number in 0..FLOWS / 2 {
+                    let [_, b, c, d] = (number * 2 + thread).to_be_bytes();
+                    let src = SocketAddr::new([10, b, c, d].into(), 1000);
+                    lab.run(&Packet::udp(src, end("192.0.2.1:53")).frame());
+                }
+                sending.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+        let readers = [(patient, 0), (hurried, 1000)].map(|(mut listener, late)| {
+            let sending = &sending;
+            scope.spawn(move || {
+                // More than the small ring has room for, so that some are lost.
+                while listener.wished() < late {
+                    std::thread::yield_now();
+                }
+                let mut counts = [0_u64; 2];
+                let mut told = LostCounts::default();
+                loop {
+                    let last = sending.load(Ordering::SeqCst) == 0;
+                    for event in all(&mut listener) {
+                        match event.what {
+                            What::New(_) => counts[0] += 1,
+                            What::Destroy(..) => counts[1] += 1,
+                            What::Lost(lost) => told = told + lost,
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                    if last {
+                        assert_eq!(told, listener.lost(), "every loss is told");
+                        assert_eq!(counts.iter().sum::<u64>() + told.total(), listener.wished());
+                        return (counts, told);
+                    }
+                }
+            })
+        });
+        readers.map(|reader| reader.join().expect("a listener"))
+    });
+    let table = lab.counters().table;
+    assert_eq!(table.created, u64::from(FLOWS));
+    for (counts, told) in heard {
+        assert_eq!(counts[0] + told.of(EventType::New), table.created);
+        assert_eq!(counts[1] + told.of(EventType::Destroy), table.gone_total());
+    }
+    let [(_, patient), (_, hurried)] = heard;
+    assert_eq!(patient.total(), 0, "another one's loss");
+    assert!(hurried.total() > 0, "{table:?}");
 }
