@@ -8,7 +8,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$(dirname "$0")/.."
 
-locked=() limit=()
+locked=() limit=() features=(--features conntrack-xdp/async)
 [ -z "${CI:-}" ] || { locked=(--locked) limit=(timeout 30m); }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -67,15 +67,15 @@ is_root || runner=(--config "target.'cfg(all())'.runner='$PWD/scripts/as-root.sh
 if component fmt; then
 	step format cargo fmt --all --check || true
 fi
-step build cargo test "${locked[@]}" --workspace --no-run || finish
+step build cargo test "${locked[@]}" "${features[@]}" --workspace --no-run || finish
 if component clippy; then
-	step clippy cargo clippy "${locked[@]}" --workspace --all-targets -- -D warnings || true
+	step clippy cargo clippy "${locked[@]}" "${features[@]}" --workspace --all-targets -- -D warnings || true
 fi
-step documentation cargo doc "${locked[@]}" --workspace --no-deps || true
-step tests "${limit[@]}" cargo test "${locked[@]}" --workspace --no-fail-fast || true
+step documentation cargo doc "${locked[@]}" "${features[@]}" --workspace --no-deps || true
+step tests "${limit[@]}" cargo test "${locked[@]}" "${features[@]}" --workspace --no-fail-fast || true
 
 as_root scripts/leftovers.sh snapshot >"$work/before"
-step "root tests" "${limit[@]}" cargo test "${locked[@]}" "${runner[@]}" --workspace --lib --bins --tests \
+step "root tests" "${limit[@]}" cargo test "${locked[@]}" "${features[@]}" "${runner[@]}" --workspace --lib --bins --tests \
 	--no-fail-fast -- --ignored --test-threads=1 || true
 step "nothing left behind" as_root scripts/leftovers.sh compare "$work/before" || true
 finish

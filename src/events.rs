@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
+use std::os::fd::RawFd;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -151,6 +153,12 @@ impl AsFd for Events {
     /// [`Events::try_next`] says `None` before waiting again.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
+    }
+}
+
+impl AsRawFd for Events {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -31,6 +31,8 @@ mod events;
 mod flows;
 mod reader;
 mod replay;
+#[cfg(feature = "async")]
+mod stream;
 mod tracker;
 
 pub use builder::TrackerBuilder;
@@ -104,6 +106,8 @@ pub use events::Events;
 pub use events::EventsBuilder;
 pub use flows::Flows;
 pub use replay::Replay;
+#[cfg(feature = "async")]
+pub use stream::EventStream;
 pub use tracker::Tracker;
 
 /// Compiles the README's example.
