@@ -41,6 +41,7 @@ mod parse;
 mod protocol;
 #[cfg(feature = "serde")]
 mod read;
+pub mod reference;
 pub mod sctp;
 mod select;
 pub mod stats;

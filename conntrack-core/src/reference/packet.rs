@@ -1,0 +1,96 @@
+//! A packet as the machines see it.
+
+use crate::tuple::Tuple;
+
+/// What the parser made of a packet.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub(super) enum Parsed {
+    /// No IP packet, or one that IP itself refuses: it never comes to
+    /// nf_conntrack.
+    Nothing,
+    /// No tuple can be read from it, or its protocol's header makes no sense.
+    Invalid,
+    /// nf_conntrack leaves it alone, or it cannot be told what it belongs to.
+    Untracked,
+    /// An ICMP error about the packet with this tuple.
+    Error {
+        /// Of the packet inside.
+        inner: Tuple,
+        /// It goes to whoever sent that packet.
+        returned: bool,
+    },
+    /// A later fragment of a packet with this tuple: so many bytes more.
+    Fragment {
+        /// Of the first fragment.
+        tuple: Tuple,
+        /// Payload of this one.
+        bytes: u64,
+    },
+    /// A packet of a flow.
+    Packet(Packet),
+}
+
+/// A packet that belongs to a flow or may begin one.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub(super) struct Packet {
+    /// As it was sent.
+    pub(super) tuple: Tuple,
+    /// IP total length; less the fragment headers that fragment nothing.
+    pub(super) bytes: u64,
+    /// What its protocol's machine looks at.
+    pub(super) body: Body,
+}
+
+/// The part that depends on the protocol.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub(super) enum Body {
+    /// Nothing but the tuple counts.
+    Plain,
+    /// A TCP segment.
+    Tcp(Segment),
+    /// The chunks of an SCTP packet.
+    Sctp(Bundle),
+}
+
+/// A TCP segment, numbers in host order.
+#[derive(Clone, Eq, PartialEq, Debug, Default)]
+pub(super) struct Segment {
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    pub(super) flags: u8,
+    /// As sent: unscaled.
+    pub(super) window: u16,
+    /// Payload bytes.
+    pub(super) payload: u32,
+    pub(super) options: Options,
+}
+
+/// What TCP's options say, if there are any.
+#[derive(Clone, Eq, PartialEq, Debug, Default)]
+pub(super) struct Options {
+    /// The header is longer than 20 bytes.
+    pub(super) some: bool,
+    /// Window scale, at most 14.
+    pub(super) scale: Option<u8>,
+    /// SACK permitted.
+    pub(super) sack_permitted: bool,
+    /// Right edges of the first SACK option with any.
+    pub(super) edges: Vec<u32>,
+}
+
+/// An SCTP packet.
+#[derive(Clone, Eq, PartialEq, Debug, Default)]
+pub(super) struct Bundle {
+    /// The verification tag.
+    pub(super) tag: u32,
+    pub(super) chunks: Vec<Chunk>,
+}
+
+/// One chunk.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(super) struct Chunk {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    /// INIT's and INIT ACK's initiate tag, if they are whole.
+    pub(super) init_tag: Option<u32>,
+}
