@@ -8,12 +8,19 @@
 
 #include "tcp_window.h"
 
+/* Whether a segment is the one to recognise when it comes again. */
+enum ct_remember {
+	CT_FORGET,
+	CT_REMEMBER,
+	CT_REMEMBER_BUT_ACK, /* it is, but with the ack of the one before it */
+};
+
 /* What a segment makes of its flow: filled by one step after another, then stored. */
 struct ct_tcp_effect {
 	struct {
 		__u8 store;    /* the ends moved */
 		__u8 note;     /* it is the last segment now */
-		__u8 remember; /* and the one to recognise when it comes again */
+		__u8 remember; /* enum ct_remember */
 		__u8 again;    /* how often that has come again */
 		__u8 mismatch; /* a FIN or RST outside the window */
 		__u8 rst;      /* enum ct_rst */
@@ -68,48 +75,69 @@ static __always_inline enum ct_dir ct_rec_dir(const struct ct_flow *flow)
  * match it. */
 static __always_inline __u32 ct_rec_end(const struct ct_flow *flow)
 {
-	const struct ct_tcp_end *end = &flow->tcp[ct_rec_dir(flow)];
-
-	if ((flow->tcp[1].aux & (CT_LAST_REC | CT_LAST_REC_STALE)) != CT_LAST_REC)
-		return 0;
-	return end->seq + flow->tcp[0].shared + !!(end->flags & CT_TCP_SYN) +
-	       !!(end->flags & CT_TCP_FIN);
+	return flow->tcp[0].shared | (__u32)flow->tcp[1].shared << 16;
 }
 
+/* The four bits of an ack that are kept when there is no room for it. */
+static __always_inline __u8 ct_ack_left(__u32 ack)
+{
+	return (ack * 0x9e3779b1U) >> 28;
+}
+
+/* Whether this is the remembered segment once more. */
 static __always_inline int ct_rec_matches(const struct ct_flow *flow, enum ct_dir dir,
 					  const struct ct_pkt *pkt)
 {
-	const struct ct_tcp_end *end = &flow->tcp[dir & 1];
+	const struct ct_tcp_end *end = &flow->tcp[ct_rec_dir(flow) & 1];
+	__u8 last = flow->tcp[1].aux;
 
-	return (flow->tcp[1].aux & (CT_LAST_REC | CT_LAST_REC_STALE)) == CT_LAST_REC &&
-	       ct_last_dir(flow) == dir && ct_rec_dir(flow) == dir && end->seq == pkt->seq &&
-	       end->ack == pkt->ack && flow->tcp[0].shared == (__u16)pkt->payload &&
-	       flow->tcp[1].shared == pkt->window;
+	if (ct_last_dir(flow) != dir || ct_rec_end(flow) != ct_segment_end(pkt, pkt->tcp_flags))
+		return 0;
+	if (last & CT_LAST_SEQ_SHOWN ? end->seq != pkt->seq || end->win != pkt->window
+				     : !(last & CT_LAST_REC_WIN) != !pkt->window)
+		return 0;
+	return last & CT_LAST_ACK_SHOWN ? end->ack == pkt->ack
+					: flow->tcp[1].scale >> 4 == ct_ack_left(pkt->ack);
 }
 
+/* The remembered ack is about to be overwritten: four bits of it stay. */
+static __always_inline void ct_rec_leave(struct ct_flow *flow, __u8 last)
+{
+	__u32 ack = flow->tcp[last & CT_LAST_REC_REPLY ? CT_REPLY : CT_ORIGINAL].ack;
+
+	if (last & CT_LAST_ACK_SHOWN)
+		flow->tcp[1].scale = (flow->tcp[1].scale & 0x0f) | ct_ack_left(ack) << 4;
+}
+
+/* This segment is the last of its end now, and perhaps the one to remember. */
 static __always_inline void ct_tcp_note(struct ct_flow *flow, enum ct_dir dir,
 					const struct ct_pkt *pkt, const struct ct_tcp_effect *fx)
 {
-	__u8 kept = flow->tcp[1].aux & (CT_LAST_REC | CT_LAST_REC_REPLY | CT_LAST_REC_STALE);
-	__u8 last = ct_tcp_segment(pkt->tcp_flags) + 1;
+	__u8 old = flow->tcp[1].aux;
+	__u8 last = old & ~(CT_LAST_SEGMENT | CT_LAST_REPLY);
 
+	if (fx->remember) {
+		__u32 end = ct_segment_end(pkt, pkt->tcp_flags);
+
+		last = CT_LAST_SEQ_SHOWN | CT_LAST_ACK_SHOWN;
+		if (dir == CT_REPLY)
+			last |= CT_LAST_REC_REPLY;
+		if (pkt->window)
+			last |= CT_LAST_REC_WIN;
+		if (fx->remember == CT_REMEMBER_BUT_ACK) {
+			ct_rec_leave(flow, old);
+			last &= ~CT_LAST_ACK_SHOWN;
+		}
+		flow->tcp[0].shared = end;
+		flow->tcp[1].shared = end >> 16;
+		flow->tcp[0].aux = fx->again;
+	} else if (ct_rec_dir(flow) == dir) {
+		ct_rec_leave(flow, old);
+		last &= ~(CT_LAST_SEQ_SHOWN | CT_LAST_ACK_SHOWN);
+	}
+	last |= ct_tcp_segment(pkt->tcp_flags) + 1;
 	if (dir == CT_REPLY)
 		last |= CT_LAST_REPLY;
-	if (fx->remember) {
-		last |= CT_LAST_REC | (dir == CT_REPLY ? CT_LAST_REC_REPLY : 0);
-		flow->tcp[0].shared = pkt->payload;
-		flow->tcp[1].shared = pkt->window;
-		flow->tcp[0].aux = fx->again;
-	} else {
-		last |= kept;
-		/* An ACK outside the window, accepted out of liberality: the one before it stays. */
-		if (ct_tcp_segment(pkt->tcp_flags) == CT_SEG_ACK) {
-			flow->tcp[1].aux = last;
-			return;
-		}
-		if ((kept & CT_LAST_REC) && ct_rec_dir(flow) == dir)
-			last |= CT_LAST_REC_STALE;
-	}
 	ct_note_segment(flow, dir, pkt);
 	flow->tcp[1].aux = last;
 }

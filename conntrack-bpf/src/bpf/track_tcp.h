@@ -21,7 +21,7 @@ static __always_inline __u64 ct_tcp_timeout(const struct ct_flow *flow, __u64 wo
 	const __u64 unack = ct_settings.timeout_ns[CT_TMO_TCP_UNACK];
 	const __u64 close = ct_settings.timeout_ns[CT_TMO_TCP + CT_TCP_CLOSE];
 	__u8 unacked = (fx->view.s_bits | fx->view.r_bits) & CT_END_UNACKED;
-	__u16 win = fx->remember ? pkt->window : flow->tcp[1].shared;
+	int win = fx->remember ? pkt->window : flow->tcp[1].aux & CT_LAST_REC_WIN;
 	__u8 again = fx->remember ? fx->again : flow->tcp[0].aux;
 	__u64 kind, full, chosen;
 
@@ -107,11 +107,12 @@ static __always_inline int ct_tcp_resync(const struct ct_flow *flow, __u64 *word
 		return 0;
 	v->anew = 1;
 	v->r_end = v->r_maxend = end;
-	v->r_maxwin = flow->tcp[1].shared ? flow->tcp[1].shared : 1;
-	v->r_scale = flow->tcp[0].scale >> 4;
+	v->r_maxwin = flow->tcp[syn_dir & 1].win ? flow->tcp[syn_dir & 1].win : 1;
+	v->r_scale = (v->r_scale & 0xf0) | flow->tcp[0].scale >> 4;
 	v->r_bits = 0;
 	v->s_end = v->s_maxend = v->s_maxwin = v->s_maxack = 0;
-	v->s_bits = v->s_scale = 0;
+	v->s_bits = 0;
+	v->s_scale &= 0xf0;
 	/* A lost history stays lost for the end that now answers. */
 	*word &= ~(CT_W_CHALLENGE | (3ULL << CT_W_FIN_SHIFT) | (3ULL << CT_W_WSCALE_SHIFT) |
 		   (3ULL << CT_W_SACK_SHIFT) | ct_end_bit(CT_W_LIBERAL_SHIFT, syn_dir));
@@ -128,7 +129,10 @@ static __always_inline __u64 ct_tcp_ignore(__u64 word, enum ct_dir dir, enum ct_
 					   const struct ct_pkt *pkt, struct ct_tcp_effect *fx)
 {
 	fx->note = 1;
-	fx->remember = 1;
+	/* The challenge that may answer a SYN is remembered with its ack. */
+	fx->remember = segment == CT_SEG_ACK && dir == CT_REPLY && state == CT_TCP_SYN_SENT
+			       ? CT_REMEMBER
+			       : CT_REMEMBER_BUT_ACK;
 	fx->again = flow->tcp[0].aux;
 	if (segment != CT_SEG_SYN || dir != CT_ORIGINAL)
 		return word;
@@ -157,7 +161,7 @@ static __always_inline void ct_tcp_accept(const struct ct_flow *flow, __u64 old,
 	fx->note = 1;
 	fx->remember = fx->view.remember;
 	if (fx->remember && ct_rec_matches(flow, dir, pkt))
-		fx->again = flow->tcp[0].aux < 255 ? flow->tcp[0].aux + 1 : 255;
+		fx->again = flow->tcp[0].aux + 1; /* 256 times are none, as there */
 	if (next == CT_TCP_FIN_WAIT && state != CT_TCP_FIN_WAIT)
 		fx->word |= ct_end_bit(CT_W_FIN_SHIFT, dir);
 
@@ -223,7 +227,7 @@ static __always_inline int ct_tcp_fast(const struct ct_flow *flow, __u64 *word, 
 	fx->note = 1;
 	fx->remember = 1;
 	if (ct_rec_matches(flow, dir, pkt))
-		fx->again = flow->tcp[0].aux < 255 ? flow->tcp[0].aux + 1 : 255;
+		fx->again = flow->tcp[0].aux + 1; /* 256 times are none, as there */
 	*word = ct_word_with(w, CT_TCP_ESTABLISHED,
 			     ct_tcp_timeout(flow, w, CT_SEG_ACK, CT_TCP_ESTABLISHED, pkt, fx));
 	return 1;

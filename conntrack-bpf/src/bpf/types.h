@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CT_ABI 2
+#define CT_ABI 3
 
 /* Slots in a bucket, and the pairs of nanoseconds everything is counted in. */
 #define CT_SLOTS 15
@@ -197,10 +197,11 @@ struct ct_tcp_end {
 	__u32 seq;    /* of the last segment, host order */
 	__u32 ack;    /* of the last segment, host order */
 	__u16 win;    /* of the last segment, unscaled */
-	__u16 shared; /* end 0: payload, end 1: window, of the remembered segment */
+	__u16 shared; /* where the remembered segment ended: end 0 the low half, end 1 the high */
 	__u8 flags;   /* of the last segment: FIN 1 .. CWR 128 */
 	__u8 bits;    /* CT_END_* */
-	__u8 scale;   /* low half: window scale; high half: that of an ignored SYN */
+	__u8 scale;   /* low half: window scale; high half, end 0: that of an ignored SYN;
+		 end 1: what is left of the remembered ack, see CT_LAST_ACK_SHOWN */
 	__u8 aux;     /* end 0: times the remembered segment came again; end 1: CT_LAST_*
              */
 };
@@ -211,16 +212,18 @@ struct ct_tcp_end {
 /*
  * Two memories, as nf_conntrack has them: the kind and direction of the last
  * segment that was accepted or ignored; and one segment to recognise when it
- * comes again, the last that was an ACK or was ignored. The remembered
- * segment's seq, ack and flags are those of its end, unless STALE.
+ * comes again, the last that was an ACK inside the window or was ignored. Where
+ * that one ended is kept in full. Its other numbers are those of its end's last
+ * segment, as long as there was none since. From then on, and where it was
+ * ignored, what there is no room for is known in part: of the ack four bits
+ * (ct_ack_left()), of the window whether it was 0, of seq the end alone.
  */
 #define CT_LAST_SEGMENT	  0x07 /* enum ct_tcp_segment + 1; 0: none yet */
 #define CT_LAST_REPLY	  0x08 /* its direction */
-#define CT_LAST_REC	  0x10 /* a segment is remembered */
-#define CT_LAST_REC_REPLY 0x20 /* its direction */
-#define CT_LAST_REC_STALE                                                                          \
-	0x40 /* a FIN, SYN or RST of that end came after it  \
-                                */
+#define CT_LAST_REC_REPLY 0x10 /* the direction of the remembered one */
+#define CT_LAST_REC_WIN	  0x20 /* its window was not 0 */
+#define CT_LAST_SEQ_SHOWN 0x40 /* seq and win of its end are its own */
+#define CT_LAST_ACK_SHOWN 0x80 /* and so is ack */
 _Static_assert(sizeof(struct ct_tcp_end) == 32, "two ends fill one cache line");
 
 /*
