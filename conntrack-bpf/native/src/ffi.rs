@@ -39,6 +39,7 @@ pub(crate) struct RawDone {
     pub(crate) dir: u32,
     pub(crate) place: u32,
     pub(crate) generation: u32,
+    pub(crate) strays: u32,
 }
 
 /// `struct ct_native_slot`.

@@ -50,6 +50,7 @@ struct ct_native_done {
 	__u32 dir;
 	__u32 place;
 	__u32 gen;
+	__u32 strays; /* times it was counted on a flow that was gone by then */
 };
 
 /* A slot, read while nothing moves. */

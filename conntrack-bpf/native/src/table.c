@@ -78,6 +78,7 @@ static void ct_met(const struct ct_ref *ref, enum ct_dir dir, enum ct_native_out
 		.dir = dir,
 		.place = ref->place,
 		.gen = ct_gen_of(ref->word),
+		.strays = ct_done.strays,
 	};
 }
 
@@ -91,6 +92,8 @@ static __always_inline enum ct_answer ct_listen_settle(struct ct_work *w, struct
 		ct_met(ref, dir, CT_NATIVE_COUNTED);
 	else if (settled == CT_IGNORE)
 		ct_met(ref, dir, CT_NATIVE_IGNORED);
+	else if (settled == CT_AGAIN && ref->word == word)
+		ct_done.strays++; /* the word was ours, the slot no longer was */
 	return settled;
 }
 

@@ -86,6 +86,9 @@ pub struct Done {
     pub place: u32,
     /// Generation of the slot, as `place`.
     pub generation: u32,
+    /// How often it was also counted in a slot that another flow had been given
+    /// meanwhile: what its counts may be too high by.
+    pub strays: u32,
 }
 
 /// A slot of the table.
@@ -214,6 +217,7 @@ impl Table {
             dir: raw.dir as usize & 1,
             place: raw.place,
             generation: raw.generation,
+            strays: raw.strays,
         }
     }
 
