@@ -30,18 +30,26 @@ const MAX_FRAME: usize = 2048;
 /// The frame is shorter than an Ethernet header or longer than the kernel takes
 /// in one piece; the kernel refuses for lack of privileges.
 pub fn run(program: BorrowedFd<'_>, frame: &[u8]) -> Result<u32> {
-    run_in(program, frame, &[])
+    run_in(program, frame, &[], 1)
+}
+
+/// As [`run`], so many times in a row; what it returned last.
+///
+/// # Errors
+/// As [`run`]; a signal came in between.
+pub fn repeat(program: BorrowedFd<'_>, frame: &[u8], times: u32) -> Result<u32> {
+    run_in(program, frame, &[], times)
 }
 
 /// The same in a context: a `struct __sk_buff`, of which the kernel takes some
 /// fields over, or nothing.
-fn run_in(program: BorrowedFd<'_>, frame: &[u8], context: &[u8]) -> Result<u32> {
+fn run_in(program: BorrowedFd<'_>, frame: &[u8], context: &[u8], times: u32) -> Result<u32> {
     let context_size = u32::try_from(context.len()).unwrap_or(u32::MAX);
     let mut opts = libbpf_sys::bpf_test_run_opts {
         sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
         data_in: frame.as_ptr().cast(),
         data_size_in: u32::try_from(frame.len()).unwrap_or(u32::MAX),
-        repeat: 1,
+        repeat: i32::try_from(times).unwrap_or(i32::MAX),
         ctx_in: match context {
             [] => ptr::null(),
             context => context.as_ptr().cast(),
@@ -70,7 +78,7 @@ pub(crate) fn call(program: BorrowedFd<'_>, mark: u32) -> Result<u32> {
     const MARK: usize = 8;
     let mut context = [0; SK_BUFF];
     context[MARK..MARK + 4].copy_from_slice(&mark.to_ne_bytes());
-    run_in(program, &[0; MIN_FRAME], &context)
+    run_in(program, &[0; MIN_FRAME], &context, 1)
 }
 
 /// Runs `ct_xdp` of a data path loaded for replay on packets of a capture, at

@@ -25,6 +25,11 @@ pub(crate) const SECOND: i64 = 1_000_000_000;
 /// When the packets of tests come, unless they say otherwise: 2026-11-20.
 pub(crate) const TIME: i64 = 1_795_197_157 * SECOND;
 
+/// Are we in a guest of `make test-kernels`? There a processor is emulated.
+pub(crate) fn in_kernel_matrix() -> bool {
+    std::env::var_os("CONNTRACK_TEST_KERNEL_MATRIX").is_some()
+}
+
 /// A data path of our own, without a network: packets go in by test run, at
 /// the time we say.
 pub(crate) struct Lab {
