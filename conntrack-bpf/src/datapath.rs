@@ -322,6 +322,7 @@ fn configure(open: &mut OpenConntrackSkel<'_>, options: &LoadOptions, meta: &Met
         (&mut open.maps.ct_table6, meta.buckets6),
         (&mut open.maps.ct_cpu, cpus),
         (&mut open.maps.ct_scratch, cpus),
+        (&mut open.maps.ct_csums, cpus),
         (&mut open.maps.ct_ifstats, cpus * IFACES),
     ];
     for (map, entries) in sizes {
@@ -336,6 +337,7 @@ fn configure(open: &mut OpenConntrackSkel<'_>, options: &LoadOptions, meta: &Met
     rodata.cfg_cpus = cpus;
     rodata.cfg_xdp_frags = u32::from(frags);
     rodata.cfg_hash_seed = meta.hash_seed;
+    rodata.cfg_crc32c = crc32c_tables();
     rodata.cfg_replay = u32::from(options.replay);
     let data = open.maps.data_settings_data.as_deref_mut();
     data.ok_or_else(missing)?.ct_settings = settings::encode(&options.sysctls, options.sweep);
@@ -348,6 +350,20 @@ fn configure(open: &mut OpenConntrackSkel<'_>, options: &LoadOptions, meta: &Met
         open.progs.ct_xdp.set_prog_type(ProgramType::Xdp);
     }
     Ok(())
+}
+
+/// `cfg_crc32c`: the CRC-32C of each byte, followed by 0 to 3 zeros.
+fn crc32c_tables() -> [[u32; 256]; 4] {
+    const REVERSED: u32 = 0x82f6_3b78;
+    let step = |crc: u32| (0..8).fold(crc, |crc, _| (crc >> 1) ^ (REVERSED * (crc & 1)));
+    let mut tables = [[0; 256]; 4];
+    for (byte, entry) in (0..).zip(&mut tables[0]) {
+        *entry = step(byte);
+    }
+    for zeros in 1..tables.len() {
+        tables[zeros] = tables[zeros - 1].map(step);
+    }
+    tables
 }
 
 /// Loading was permitted, so what refuses is the verifier, or memory.

@@ -70,8 +70,8 @@ wire! {
     ct_frag: 16 { seen @ 0, src_port_be @ 8, dst_port_be @ 10, proto @ 12, reply @ 13 }
     ct_pick: 24 { best @ 0, word @ 8, bucket @ 16, slot @ 20 }
     ct_cpu: 384 {
-        packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 192, table @ 216, gone @ 232,
-        live @ 288, pick @ 304, reserved @ 328,
+        packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 200, table @ 224, gone @ 240,
+        live @ 296, pick @ 312, reserved @ 336,
     }
     ct_ifstat: 16 { packets @ 0, bytes @ 8 }
     ct_event: 232 {

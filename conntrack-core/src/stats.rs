@@ -12,7 +12,7 @@ use crate::protocol::Protocol;
 
 /// Why a packet passed without touching a flow, in the order of the packet
 /// path's `enum ct_pass`; a test of `conntrack-bpf` compares the two.
-pub const PASS_REASONS: [&str; 12] = [
+pub const PASS_REASONS: [&str; 13] = [
     "not_ip",
     "truncated",
     "bad_header",
@@ -21,6 +21,7 @@ pub const PASS_REASONS: [&str; 12] = [
     "fragment",
     "untracked",
     "invalid",
+    "checksum",
     "table_full",
     "busy",
     "duplicate",

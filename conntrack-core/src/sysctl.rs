@@ -9,12 +9,13 @@ use crate::parse::shorten;
 /// seconds.
 ///
 /// The defaults are Linux 6.18's on every kernel, with one exception:
-/// `checksum` is off, because local traffic at the hooks still has partial
-/// checksums that a strict check would call wrong.
+/// `checksum` is off, because verifying it takes reading every byte of every
+/// packet.
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug)]
 #[non_exhaustive]
 pub struct Sysctls {
-    /// Check TCP, UDP, ICMP and SCTP checksums; a wrong one is INVALID.
+    /// Check the checksums of TCP, UDP, UDP-Lite, ICMP, ICMPv6 and SCTP; a wrong
+    /// one is INVALID. One that is left to a network card is none.
     pub checksum: bool,
     /// How long the ports of an IPv6 packet's first fragment are remembered for
     /// the others. (IPv4's: 30 seconds, as long as the kernel waits for them.)

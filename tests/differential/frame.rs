@@ -100,7 +100,7 @@ impl Ip {
     }
 
     /// Sum of the pseudo header, for the checksums above.
-    fn pseudo(&self, length: usize) -> u32 {
+    pub(crate) fn pseudo(&self, length: usize) -> u32 {
         let mut bytes = Vec::new();
         for address in [self.src, self.dst] {
             match address {

@@ -107,9 +107,7 @@ fn play(profile: &Profile, seed: u64) -> Report {
     let ours = Ours::new(&lab, &profile.apply(&lab));
     kernel.flush();
     let mut catalogue = scenarios::all();
-    if profile.name != PROFILES[0].name {
-        catalogue.retain(|name| name.contains("/tcp/"));
-    }
+    catalogue.retain(|name| profile.plays(name));
     walks(&mut catalogue, seed);
     if let Some(only) = only() {
         catalogue.retain(|name| name.contains(&only));

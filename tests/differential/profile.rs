@@ -10,7 +10,7 @@ pub(crate) struct Profile {
     sysctls: &'static [(&'static str, u32)],
 }
 
-pub(crate) const PROFILES: [Profile; 5] = [
+pub(crate) const PROFILES: [Profile; 6] = [
     Profile {
         name: "defaults",
         sysctls: &[],
@@ -26,6 +26,10 @@ pub(crate) const PROFILES: [Profile; 5] = [
     Profile {
         name: "ignore_invalid_rst",
         sysctls: &[("tcp_ignore_invalid_rst", 1)],
+    },
+    Profile {
+        name: "checksum",
+        sysctls: &[("checksum", 1)],
     },
     Profile {
         name: "short_timeouts",
@@ -53,11 +57,19 @@ pub(crate) const PROFILES: [Profile; 5] = [
 ];
 
 impl Profile {
+    /// Whether it makes a difference to a scenario.
+    pub(crate) fn plays(&self, name: &str) -> bool {
+        match self.name {
+            "defaults" | "checksum" => true,
+            _ => name.contains("/tcp/"),
+        }
+    }
+
     /// Sets the router's sysctls, and gives the same for us.
     pub(crate) fn apply(&self, lab: &Lab) -> Config {
         let mut config = Config::default();
         config.table.max_flows = 16_384;
-        for (name, value) in self.sysctls.iter().chain(&[("checksum", 0)]) {
+        for (name, value) in [("checksum", 0)].iter().chain(self.sysctls) {
             let name = format!("nf_conntrack_{name}");
             lab.sysctl(&format!("net.netfilter.{name}"), &value.to_string());
             config

@@ -84,6 +84,7 @@ pub(crate) fn assert_clean(tracker: &Tracker) {
     );
     for reason in [
         "invalid",
+        "checksum",
         "truncated",
         "bad_header",
         "table_full",

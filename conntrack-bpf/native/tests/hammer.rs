@@ -266,15 +266,16 @@ fn stuck(table: &Table) -> Vec<String> {
 /// Flows that are neither there nor ended, or both.
 fn unbalanced(table: &Table, tally: &Tally) -> Option<String> {
     let live = slots(table).filter(|(_, _, slot)| slot.is_live()).count() as u64;
-    let [created, expired, evicted, replaced, deleted] = [
-        TableEvent::Created,
-        TableEvent::Expired,
+    let created = table.events(TableEvent::Created);
+    let gone = [
+        TableEvent::Timeout,
+        TableEvent::Fin,
+        TableEvent::Rst,
         TableEvent::Evicted,
         TableEvent::Replaced,
-        TableEvent::Deleted,
-    ]
-    .map(|event| table.events(event));
-    let ended = expired + evicted + replaced + deleted + tally.released;
+    ];
+    let gone = gone.map(|event| table.events(event)).iter().sum::<u64>();
+    let ended = gone + tally.released;
     let told = tally.created;
     let right = created == told && created == live + ended;
     (!right).then(|| format!("{created} created, {told} told, {live} live, {ended} ended"))

@@ -122,21 +122,22 @@ fn reach(table: &Table, packet: &Packet, shape: Shape) -> Vec<(u32, Slot)> {
 }
 
 /// How willingly a slot is given away: an empty rested one, an expired flow, the
-/// oldest unassured that is not brand new, an empty one that has not rested, any
-/// unassured. `None`: never.
+/// oldest unassured that is not brand new, an empty one that has not rested, the
+/// oldest that nobody answered, the oldest unassured. `None`: never.
 fn rank(model: &Model, place: u32, slot: &Slot, now: u64) -> Option<(u32, u64)> {
     let grace = model.shape.grace;
     if slot.is_free() {
         // Slots that never had a flow have rested since the beginning.
         let age = now - model.given_up.get(&place).copied().unwrap_or(0);
-        return Some(if age >= grace { (5, 0) } else { (2, age) });
+        return Some(if age >= grace { (6, 0) } else { (3, age) });
     }
     let flow = &model.flows[&slot.key];
     let age = now - flow.seen;
     match flow.assured {
-        _ if flow.expired(now) => Some((4, age)),
+        _ if flow.expired(now) => Some((5, age)),
         true => None,
-        false if age >= grace => Some((3, age)),
+        false if age >= grace => Some((4, age)),
+        false if !flow.answered => Some((2, age)),
         false => Some((1, age)),
     }
 }
@@ -250,7 +251,10 @@ fn run(shape: Shape, seed: u64) -> [u64; 4] {
     let event = |event| table.events(event);
     [
         event(TableEvent::Created),
-        event(TableEvent::Expired),
+        [TableEvent::Timeout, TableEvent::Fin, TableEvent::Rst]
+            .map(event)
+            .iter()
+            .sum(),
         event(TableEvent::Evicted),
         full,
     ]

@@ -24,6 +24,9 @@ const volatile __u32 cfg_xdp_frags = 1;
 /* Random per instance, or tuples could be chosen to collide. */
 const volatile __u32 cfg_hash_seed[12] = {};
 
+/* CRC-32C, four bytes at a time: [n][b] is that of the byte b and n zeros. */
+const volatile __u32 cfg_crc32c[4][256] = {};
+
 /* 1: time and wire length come from ct_replay, not from the clock and the
  * frame. */
 const volatile __u32 cfg_replay = 0;

@@ -3,6 +3,7 @@
 #ifndef CT_PARSE_H
 #define CT_PARSE_H
 
+#include "checksum.h"
 #include "icmp.h"
 #include "parse_sctp.h"
 #include "parse_tcp.h"
@@ -35,6 +36,21 @@ static __always_inline enum ct_pass ct_parse_udp(const struct ct_mem *m, struct 
 	if (udp && !f->fragmented && pkt->segs == 1) {
 		len = bpf_ntohs(udp[2]);
 		if (len < 8 || f->off + len > f->l3_end)
+			pkt->kind = CT_KIND_INVALID;
+	}
+	return ct_parse_ports(m, f, pkt, 8);
+}
+
+/* UDP-Lite's checksum is no option, and its coverage must fit. */
+static __always_inline enum ct_pass ct_parse_udplite(const struct ct_mem *m, struct ct_frame *f,
+						     struct ct_pkt *pkt)
+{
+	__be16 *udp = ct_at(m, f->off, 8);
+	__u32 cover;
+
+	if (udp && !f->fragmented) {
+		cover = bpf_ntohs(udp[2]);
+		if ((cover && cover < 8) || f->off + cover > f->l3_end || !udp[3])
 			pkt->kind = CT_KIND_INVALID;
 	}
 	return ct_parse_ports(m, f, pkt, 8);
@@ -196,13 +212,16 @@ static __always_inline enum ct_pass ct_parse_l4(const struct ct_mem *m, struct c
 						struct ct_pkt *pkt)
 {
 	pkt->proto = f->proto;
+	if (ct_settings.checksum &&
+	    !(m->xdp ? ct_checksum_xdp(m->ctx, f, pkt) : ct_checksum_skb(m->ctx, f, pkt)))
+		return CT_PASS_CHECKSUM;
 	switch (f->proto) {
 	case IPPROTO_TCP:
 		return ct_parse_tcp(m, f, pkt);
 	case IPPROTO_UDP:
 		return ct_parse_udp(m, f, pkt);
 	case IPPROTO_UDPLITE:
-		return ct_parse_ports(m, f, pkt, 8);
+		return ct_parse_udplite(m, f, pkt);
 	case IPPROTO_SCTP:
 		return ct_parse_sctp(m, f, pkt);
 	case IPPROTO_ICMP:

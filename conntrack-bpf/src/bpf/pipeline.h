@@ -214,6 +214,14 @@ static __always_inline void ct_track_flow(struct ct_work *w, struct ct_cpu *cpu)
 	ct_refuse_new(w, cpu, CT_CLASS_UNTRACKED, CT_PASS_BUSY);
 }
 
+/* What nf_conntrack cannot read a tuple from is INVALID to it, too. */
+static __always_inline enum ct_class ct_class_of_pass(enum ct_pass pass)
+{
+	return pass == CT_PASS_INVALID || pass == CT_PASS_TRUNCATED || pass == CT_PASS_CHECKSUM
+		       ? CT_CLASS_INVALID
+		       : CT_CLASS_UNTRACKED;
+}
+
 /* A parsed packet, or the reason why it is none. */
 static __always_inline void ct_track(struct ct_work *w, struct ct_cpu *cpu, enum ct_pass parsed,
 				     const struct ct_iface *iface)
@@ -229,11 +237,7 @@ static __always_inline void ct_track(struct ct_work *w, struct ct_cpu *cpu, enum
 	}
 	if (parsed == CT_PARSED)
 		parsed = CT_PASS_INVALID;
-	/* What nf_conntrack cannot read a tuple from is INVALID to it, too. */
-	ct_refuse_new(w, cpu,
-		      parsed == CT_PASS_INVALID || parsed == CT_PASS_TRUNCATED ? CT_CLASS_INVALID
-									       : CT_CLASS_UNTRACKED,
-		      parsed);
+	ct_refuse_new(w, cpu, ct_class_of_pass(parsed), parsed);
 }
 
 #endif

@@ -150,6 +150,7 @@ enum ct_pass {
 	CT_PASS_FRAGMENT,   /* a later fragment whose first one was not seen */
 	CT_PASS_UNTRACKED,  /* what nf_conntrack leaves alone: ND, MLD */
 	CT_PASS_INVALID,    /* no valid packet of any flow */
+	CT_PASS_CHECKSUM,   /* its checksum is bad; nf_conntrack calls it INVALID */
 	CT_PASS_TABLE_FULL, /* every slot in reach is live and assured */
 	CT_PASS_BUSY,	    /* another CPU is creating or freeing this very flow */
 	CT_PASS_DUPLICATE,  /* counted on another hook already */
@@ -318,7 +319,7 @@ struct ct_cpu {
 	__s64 live
 		[2]; /* flows created less flows gone here: v4, v6. Only the sum over CPUs says anything */
 	struct ct_pick pick;
-	__u64 reserved[7];
+	__u64 reserved[6];
 };
 _Static_assert(sizeof(struct ct_cpu) == 384, "whole cache lines");
 

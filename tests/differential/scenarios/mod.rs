@@ -1,6 +1,7 @@
 //! The scenarios by name, in the order of the headings in which nf_conntrack's
 //! behaviour is usually told.
 
+mod checksum;
 mod icmp;
 mod other;
 mod sctp;
@@ -22,6 +23,7 @@ pub(crate) fn all() -> Catalogue {
     udp::add(&mut catalogue);
     icmp::add(&mut catalogue);
     sctp::add(&mut catalogue);
+    checksum::add(&mut catalogue);
     other::add(&mut catalogue);
     catalogue
 }

@@ -181,6 +181,11 @@ fn fragments(c: &mut Catalogue) {
         let bytes = udp(&ip, (5000, 53), 20);
         s.packet(Client, &ip, &bytes, "atomic fragment");
     });
+    c.both("fragment/bad_checksum", move |s| {
+        let mut bytes = big(s, Client);
+        bytes[150] ^= 1;
+        split(s, Client, UDP, &bytes, &[104], &[0, 1], 7);
+    });
     c.both("fragment/tcp_header_split", |s| {
         let ip = s.ip(Client, TCP);
         let bytes = seg(SYN).seq(0).wire(Client).bytes(&ip);
