@@ -31,6 +31,7 @@ pub struct TrackerBuilder {
     config: Config,
     netns: NetnsRef,
     keep: Keep,
+    allow_absent: bool,
 }
 
 impl TrackerBuilder {
@@ -42,12 +43,20 @@ impl TrackerBuilder {
         self
     }
 
-    /// Adds an interface.
+    /// Adds an interface, or a pattern of names: see
+    /// [`interfaces`](TrackerBuilder::interfaces).
     pub fn interface(self, name: impl Into<String>) -> Self {
         self.interfaces([name])
     }
 
     /// Adds interfaces. There are none by default.
+    ///
+    /// A name may be a pattern such as `eth*`, see
+    /// [`InterfacePattern`](crate::InterfacePattern); `*` is every interface. Of
+    /// what a pattern matches, the lowest layer of each stack is taken: the ports
+    /// rather than their bridge or bond, the interface rather than the VLANs on it.
+    /// Loopback is not, nor what cannot be attached to.
+    /// [`Tracker::attached`] says what was left out and why.
     pub fn interfaces(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let names = names.into_iter().map(Into::into);
         self.config.attach.interfaces.extend(names);
@@ -94,10 +103,20 @@ impl TrackerBuilder {
         self
     }
 
-    /// Loads the programs and attaches them to all interfaces, or to none.
+    /// Leaves out what is not there yet or cannot be attached to, be it all of it,
+    /// named or not, so that [`Tracker::follow`] can see to it later. Not so by
+    /// default.
+    pub fn allow_absent(mut self, allow: bool) -> Self {
+        self.allow_absent = allow;
+        self
+    }
+
+    /// Loads the programs and attaches them to all interfaces that are named, or
+    /// to none; of those that a pattern matches, to as many as can be.
     ///
     /// # Errors
-    /// `NotFound` for an interface or namespace that is not there; `InUse` if
+    /// `NotFound` for an interface or namespace that is not there, a pattern that
+    /// matches nothing, or if nothing is left to attach to; `InUse` if
     /// an instance of that name is running, or a demanded hook is another
     /// program's; `NotPermitted` without root or the capabilities;
     /// `Unsupported` if kernel, driver or device cannot do it; `Invalid` for a
@@ -107,6 +126,7 @@ impl TrackerBuilder {
             config: self.config,
             netns: self.netns,
             keep: self.keep,
+            lenient: self.allow_absent,
         };
         Instance::attach(&request).map(Tracker::from_instance)
     }

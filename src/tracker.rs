@@ -1,11 +1,15 @@
 //! A running tracker: where it sits, how it lives, what it says of itself.
 
 use conntrack_bpf::instance::Instance;
+use conntrack_core::InterfacePattern;
 use conntrack_core::Mode;
 use conntrack_core::Status;
 use conntrack_core::Sysctls;
 
 use crate::AttachReport;
+use crate::Attached;
+use crate::Error;
+use crate::ErrorKind;
 use crate::KernelSysctls;
 use crate::NetnsRef;
 use crate::Result;
@@ -93,27 +97,40 @@ impl Tracker {
         self.instance.name()
     }
 
-    /// Attaches to one more interface of the same network namespace.
+    /// What became of the interfaces that the builder was given; nothing for a
+    /// tracker that was opened.
+    pub fn attached(&self) -> &Attached {
+        self.instance.attached()
+    }
+
+    /// Attaches to one more interface of the same network namespace, by its name.
     ///
     /// # Errors
     /// `InUse` if it is attached to it already, or the hook that `mode` demands
-    /// is another program's; else as [`TrackerBuilder::attach`].
+    /// is another program's; `Invalid` for a pattern, which may mean several; else
+    /// as [`TrackerBuilder::attach`].
     pub fn add_interface(&self, name: &str, mode: Mode) -> Result<AttachReport> {
-        let mut reports = self.add_interfaces([name], mode)?;
-        // One interface, one report.
-        Ok(reports.swap_remove(0))
+        if name.parse().is_ok_and(|it: InterfacePattern| it.is_glob()) {
+            let message = format!("{name} is a pattern, not the name of one interface");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let mut attached = self.add_interfaces([name], mode)?;
+        // One name, one report.
+        Ok(attached.interfaces.swap_remove(0))
     }
 
-    /// Attaches to more interfaces of the same network namespace: to all of
-    /// them, or to none.
+    /// Attaches to more interfaces of the same network namespace: to all that are
+    /// named, or to none; of those that a pattern matches, to as many as can be.
+    /// What matches and is attached already is no error.
     ///
     /// # Errors
-    /// As [`Tracker::add_interface`].
+    /// As [`Tracker::add_interface`]; `NotFound` for a pattern that matches
+    /// nothing, or nothing that can be attached to.
     pub fn add_interfaces(
         &self,
         names: impl IntoIterator<Item = impl Into<String>>,
         mode: Mode,
-    ) -> Result<Vec<AttachReport>> {
+    ) -> Result<Attached> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         self.instance.add(&names, mode)
     }

@@ -14,7 +14,10 @@ use conntrack_core::Config;
 use conntrack_core::Hooks;
 use conntrack_core::Sysctls;
 
+use crate::attach;
 use crate::attach::Attachment;
+use crate::choose::NotAttached;
+use crate::choose::Wanted;
 use crate::datapath::Datapath;
 use crate::datapath::LoadOptions;
 use crate::error::Error;
@@ -35,7 +38,7 @@ use crate::records::AttachRecord;
 use crate::settings;
 use crate::sweep;
 use crate::targets;
-use crate::targets::Target;
+use crate::targets::Refused;
 use crate::teardown;
 
 /// How long an instance lives, and who sees it.
@@ -59,6 +62,9 @@ pub struct Request {
     pub netns: NetnsRef,
     /// How long it lives.
     pub keep: Keep,
+    /// Interfaces that are not there or cannot be attached to are left out, be it
+    /// all of them: somebody will follow the changes.
+    pub lenient: bool,
 }
 
 /// What became of an interface.
@@ -75,6 +81,17 @@ pub struct AttachReport {
     pub why: Option<String>,
 }
 
+/// What became of the interfaces of a request.
+#[derive(Clone, Eq, PartialEq, Debug, Default)]
+#[non_exhaustive]
+pub struct Attached {
+    /// Those attached to.
+    pub interfaces: Vec<AttachReport>,
+    /// Those that a pattern matched, or a lenient request named, and that were
+    /// left out, by index.
+    pub skipped: Vec<NotAttached>,
+}
+
 /// A running tracker. Dropping it ends what does not live longer by [`Keep`].
 #[derive(Debug)]
 pub struct Instance {
@@ -85,6 +102,7 @@ pub struct Instance {
     pub(crate) netns: Option<Arc<Netns>>,
     /// Interfaces may be added from here only, if said.
     home: Option<Arc<Netns>>,
+    attached: Attached,
     state: Mutex<State>,
 }
 
@@ -99,14 +117,17 @@ struct State {
     pinned: bool,
     /// Held for life in the foreground.
     lock: Option<Lock>,
+    /// By this value.
+    detached: bool,
 }
 
 impl Instance {
-    /// Loads the programs and attaches them to the interfaces: to all, or to
-    /// none.
+    /// Loads the programs and attaches them to the interfaces: to all that are
+    /// named, or to none; of those that a pattern matches, to as many as can be.
     ///
     /// # Errors
-    /// `NotFound` for a missing interface or namespace, `InUse` if the instance
+    /// `NotFound` for a missing interface or namespace, for a pattern that matches
+    /// nothing, and if nothing is left to attach to; `InUse` if the instance
     /// is running or a demanded hook is taken, `NotPermitted`, `Unsupported`,
     /// `Invalid` for a configuration that makes no sense.
     pub fn attach(request: &Request) -> Result<Self> {
@@ -117,7 +138,12 @@ impl Instance {
         plan::kernel_is_new_enough(&kernel)?;
         let netns = Arc::new(Netns::open(&request.netns)?);
         let (names, mode) = (&config.attach.interfaces, config.attach.mode);
-        targets::find(&netns, names, &[].into())?;
+        let wanted = Wanted::new(names)?;
+        let wanted = match request.lenient {
+            true => wanted.followed(),
+            false => wanted,
+        };
+        targets::check(&netns, &attach::devices(&netns)?, &wanted, &[].into())?;
 
         let mut state = State::default();
         let mut lock = None;
@@ -128,7 +154,8 @@ impl Instance {
             state.pinned = request.keep == Keep::Pinned;
         }
         // Not earlier: what a dead process left would be in the way.
-        let targets = targets::resolve(&netns, &kernel, names, mode, &[].into())?;
+        let mut refused = Refused::new();
+        let found = targets::resolve(&netns, &kernel, &wanted, mode, &[].into(), &mut refused)?;
         let mut datapath = Datapath::load(&LoadOptions::new(config))?;
         datapath.meta.netns_ino = netns.id().inode;
         datapath.meta.netns_dev = netns.id().device;
@@ -140,15 +167,21 @@ impl Instance {
             datapath,
             netns: Some(netns),
             home: None,
+            attached: Attached::default(),
             state: Mutex::new(State::default()),
         };
-        let made = instance.set_up(&mut state, &targets, &kernel);
-        if let Err(error) = made {
-            state.attachments.clear();
-            if let Some(dir) = state.dir.take().filter(PinDir::exists) {
-                warn_of(teardown::take_down(&dir));
+        let attach = |instance: &Self, state: &mut State| {
+            instance.attach_found(state, found, &wanted, mode, &kernel, &mut refused)
+        };
+        match instance.set_up(&mut state, attach) {
+            Ok(attached) => instance.attached = attached,
+            Err(error) => {
+                state.attachments.clear();
+                if let Some(dir) = state.dir.take().filter(PinDir::exists) {
+                    warn_of(teardown::take_down(&dir));
+                }
+                return Err(error);
             }
-            return Err(error);
         }
         state.lock = lock.filter(|_| request.keep == Keep::Visible);
         instance.state = Mutex::new(state);
@@ -156,20 +189,19 @@ impl Instance {
     }
 
     fn set_up(
-        &mut self,
+        &self,
         state: &mut State,
-        targets: &[Target],
-        kernel: &KernelSupport,
-    ) -> Result<()> {
+        attach: impl FnOnce(&Self, &mut State) -> Result<Attached>,
+    ) -> Result<Attached> {
         if let Some(dir) = &state.dir {
             dir.pin_datapath(&self.datapath)?;
         }
-        self.attach_all(state, targets, kernel)?;
+        let attached = attach(self, state)?;
         sweep::start(&self.datapath)?;
-        match &state.dir {
-            Some(_) => self.set_ready(),
-            None => Ok(()),
+        if state.dir.is_some() {
+            self.set_ready()?;
         }
+        Ok(attached)
     }
 
     /// The last step of a set-up: from here on others may use the pins.
@@ -202,6 +234,7 @@ impl Instance {
             netns: teardown::home(&datapath.meta).map(Arc::new),
             datapath,
             home,
+            attached: Attached::default(),
             state: Mutex::new(State {
                 dir: Some(dir),
                 pinned: true,
@@ -218,6 +251,12 @@ impl Instance {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What became of the interfaces that it was attached with; nothing for one
+    /// that was opened.
+    pub fn attached(&self) -> &Attached {
+        &self.attached
     }
 
     /// Its maps and programs.
@@ -238,7 +277,7 @@ impl Instance {
         let state = self.state();
         match &state.dir {
             Some(dir) => !self.is_pinned_in(dir).unwrap_or(true),
-            None => state.attachments.is_empty(),
+            None => state.detached,
         }
     }
 
@@ -329,6 +368,7 @@ impl Instance {
         }
         state.pinned = false;
         state.lock = None;
+        state.detached = true;
         Ok(())
     }
 

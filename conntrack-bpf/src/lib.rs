@@ -6,6 +6,7 @@
 
 mod attach;
 mod bpffs;
+mod choose;
 mod clock;
 mod clsact;
 pub mod counters;
@@ -46,6 +47,7 @@ mod teardown;
 pub mod testrun;
 mod wire;
 
+pub use choose::NotAttached;
 pub use clock::Clock;
 pub use defines::ABI;
 pub use error::Error;

@@ -1,11 +1,15 @@
 //! From names to interfaces that may be attached to, each with its plan: all
 //! that can be refused is refused before anything is touched.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use conntrack_core::Mode;
 
 use crate::attach;
+use crate::choose;
+use crate::choose::NotAttached;
+use crate::choose::Wanted;
 use crate::clsact;
 use crate::devices;
 use crate::devices::Device;
@@ -27,6 +31,8 @@ pub(crate) struct Target {
     pub(crate) plan: Plan,
     /// It has a clsact qdisc, which is not ours then.
     pub(crate) has_clsact: bool,
+    /// If it cannot be attached to, the others are all the same.
+    pub(crate) optional: bool,
 }
 
 impl Target {
@@ -35,22 +41,34 @@ impl Target {
     }
 }
 
-/// Looks the names up in the namespace; `attached` are the interfaces that the
-/// instance has already.
+/// Why interfaces cannot be attached to.
+pub(crate) type Refused = BTreeMap<u32, String>;
+
+/// The interfaces that a request stands for.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) targets: Vec<Target>,
+    pub(crate) skipped: Vec<NotAttached>,
+}
+
+/// Looks whether what a request names, and what its patterns shall match, is there
+/// and may be attached to; `attached` are the interfaces that the instance has
+/// already. There is nothing to say against a lenient request.
 ///
 /// # Errors
-/// `NotFound` for a name that is not there, `InUse` for one that is attached,
-/// `Invalid` for none, one named twice, or one stacked on another.
-pub(crate) fn find(
+/// `NotFound` for a name that is not there or a pattern that matches nothing,
+/// `InUse` for a name that is attached, `Invalid` for one named twice, or one
+/// stacked on another.
+pub(crate) fn check(
     netns: &Netns,
-    names: &[String],
+    all: &[Device],
+    wanted: &Wanted,
     attached: &BTreeSet<u32>,
-) -> Result<Vec<Device>> {
-    if names.is_empty() {
-        return Err(Error::new(ErrorKind::Invalid, "no interface is named"));
+) -> Result<()> {
+    if wanted.lenient {
+        return Ok(());
     }
-    let all = attach::devices(netns)?;
-    let found = by_name(netns, &all, names)?;
+    let found = by_name(netns, all, wanted.names())?;
     if let Some(device) = found
         .iter()
         .find(|device| attached.contains(&device.ifindex))
@@ -58,52 +76,101 @@ pub(crate) fn find(
         let message = format!("{} is attached already", device.name);
         return Err(Error::new(ErrorKind::InUse, message));
     }
+    all_match(netns, all, wanted)?;
     let new: BTreeSet<u32> = found.iter().map(|device| device.ifindex).collect();
-    one_layer_only(&all, attached, &new)?;
-    Ok(found)
+    one_layer_only(all, attached, &new)
 }
 
 /// Finds the interfaces and decides about each, by what is on it at this moment.
+/// Those matched by a pattern that cannot be attached to go to `refused`.
 ///
 /// # Errors
-/// As [`find`]; what [`Plan`] says.
+/// As [`check`]; what [`Plan`] says to one that is named.
 pub(crate) fn resolve(
     netns: &Netns,
     kernel: &KernelSupport,
-    names: &[String],
+    wanted: &Wanted,
     mode: Mode,
     attached: &BTreeSet<u32>,
-) -> Result<Vec<Target>> {
-    let found = find(netns, names, attached)?;
-    netns.run(|| {
-        let netlink = Netlink::open().context("open a netlink socket")?;
-        let targets = found.into_iter().map(|device| {
-            let device = DeviceSupport::probe(device, kernel);
-            let plan = Plan::from_support(kernel, &device, mode)?;
-            let has_clsact = clsact::present(&netlink, device.device.ifindex);
-            Ok(Target {
-                plan,
-                has_clsact: has_clsact.context("list the qdiscs")?,
-                device,
-            })
-        });
-        targets.collect()
-    })?
-}
-
-/// The devices of these names, or all of them if none is named.
-pub(crate) fn named(netns: &Netns, names: &[String]) -> Result<Vec<Device>> {
+    refused: &mut Refused,
+) -> Result<Found> {
     let all = attach::devices(netns)?;
-    match names {
-        [] => Ok(all),
-        names => by_name(netns, &all, names),
+    check(netns, &all, wanted, attached)?;
+    let mut targets = BTreeMap::new();
+    loop {
+        let choice = choose::choose(&all, wanted, attached, refused);
+        let news = choice.chosen.iter();
+        let news: Vec<_> = news
+            .filter(|it| !targets.contains_key(&it.ifindex))
+            .collect();
+        if news.is_empty() {
+            let chosen = choice.chosen.iter();
+            let chosen = chosen.filter_map(|device| targets.remove(&device.ifindex));
+            return Ok(Found {
+                targets: chosen.collect(),
+                skipped: choice.skipped,
+            });
+        }
+        for (device, target) in netns.run(|| plan_each(&news, kernel, mode))?? {
+            let optional = wanted.lenient || !wanted.names_it(device);
+            match target {
+                Ok(target) => {
+                    targets.insert(device.ifindex, Target { optional, ..target });
+                }
+                Err(error) if optional => {
+                    refused.insert(device.ifindex, format!("{error:#}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
-fn by_name(netns: &Netns, all: &[Device], names: &[String]) -> Result<Vec<Device>> {
+/// Each device with what is to be done about it, from a thread in its namespace.
+fn plan_each<'a>(
+    devices: &[&'a Device],
+    kernel: &KernelSupport,
+    mode: Mode,
+) -> Result<Vec<(&'a Device, Result<Target>)>> {
+    let netlink = Netlink::open().context("open a netlink socket")?;
+    let plan = |device: &Device| {
+        let device = DeviceSupport::probe(device.clone(), kernel);
+        let plan = Plan::from_support(kernel, &device, mode)?;
+        let has_clsact = clsact::present(&netlink, device.device.ifindex);
+        Ok(Target {
+            plan,
+            has_clsact: has_clsact.context("list the qdiscs")?,
+            device,
+            optional: false,
+        })
+    };
+    let devices = devices.iter().map(|&device| (device, plan(device)));
+    Ok(devices.collect())
+}
+
+/// The devices of these names and patterns, or all of them if there are none.
+pub(crate) fn named(netns: &Netns, names: &[String]) -> Result<Vec<Device>> {
+    let all = attach::devices(netns)?;
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let wanted = Wanted::new(names)?;
+    let mut found = by_name(netns, &all, wanted.names())?;
+    all_match(netns, &all, &wanted)?;
+    let matched = all.iter().filter(|device| wanted.matches(device));
+    let matched = matched.filter(|device| !wanted.names_it(device));
+    found.extend(matched.cloned());
+    Ok(found)
+}
+
+fn by_name<'a>(
+    netns: &Netns,
+    all: &[Device],
+    names: impl Iterator<Item = &'a str>,
+) -> Result<Vec<Device>> {
     let mut found: Vec<Device> = Vec::new();
     for name in names {
-        let device = all.iter().find(|device| device.name == *name);
+        let device = all.iter().find(|device| device.name == name);
         let device = device.ok_or_else(|| no_such(name, netns))?;
         if found.iter().any(|found| found.ifindex == device.ifindex) {
             let message = format!("{name} is named twice");
@@ -112,6 +179,14 @@ fn by_name(netns: &Netns, all: &[Device], names: &[String]) -> Result<Vec<Device
         found.push(device.clone());
     }
     Ok(found)
+}
+
+/// Refuses patterns that match nothing.
+fn all_match(netns: &Netns, all: &[Device], wanted: &Wanted) -> Result<()> {
+    match wanted.idle_globs(all).next() {
+        Some(glob) => Err(no_such(&format!("like {glob}"), netns)),
+        None => Ok(()),
+    }
 }
 
 fn no_such(name: &str, netns: &Netns) -> Error {

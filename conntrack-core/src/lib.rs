@@ -38,6 +38,7 @@ mod hook;
 pub mod icmp;
 mod key;
 mod parse;
+mod pattern;
 mod protocol;
 #[cfg(feature = "serde")]
 mod read;
@@ -81,6 +82,8 @@ pub use hook::Mode;
 pub use key::Endpoint;
 pub use key::FlowKey;
 pub use parse::ParseError;
+pub use pattern::InterfacePattern;
+pub use pattern::PatternError;
 pub use protocol::Family;
 pub use protocol::Protocol;
 pub use sctp::SctpState;

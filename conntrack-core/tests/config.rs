@@ -29,8 +29,8 @@ fn the_commented_parts_of_the_example_parse() {
         .replace("ips: []\n", "");
     for (comment, code) in [
         (
-            "#   interfaces:\n#     - eth0\n#     - eth1\n",
-            "interfaces:\n  - eth0\n  - eth1\n",
+            "#   interfaces:\n#     - eth0\n#     - 'veth*'\n",
+            "interfaces:\n  - eth0\n  - 'veth*'\n",
         ),
         ("  # max_flows_v6: 131072\n", "  max_flows_v6: 131072\n"),
         (
@@ -43,7 +43,7 @@ fn the_commented_parts_of_the_example_parse() {
         text = text.replace(comment, code);
     }
     let config = Config::from_yaml(&text).unwrap();
-    assert_eq!(config.attach.interfaces, ["eth0", "eth1"]);
+    assert_eq!(config.attach.interfaces, ["eth0", "veth*"]);
     assert_eq!(config.table.max_flows_v6, Some(131_072));
     assert_eq!(config.threshold, Some(50));
     let entry = config.ips[0];

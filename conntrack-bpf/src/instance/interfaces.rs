@@ -5,11 +5,14 @@ use conntrack_core::Hooks;
 use conntrack_core::Mode;
 
 use super::AttachReport;
+use super::Attached;
 use super::Instance;
 use super::State;
 use super::warn_of;
 use crate::attach;
 use crate::attach::Attachment;
+use crate::choose::NotAttached;
+use crate::choose::Wanted;
 use crate::devices::Device;
 use crate::devices::Framing;
 use crate::error::Error;
@@ -20,16 +23,20 @@ use crate::records::AttachRecord;
 use crate::stacking;
 use crate::sys;
 use crate::targets;
+use crate::targets::Found;
+use crate::targets::Refused;
 use crate::targets::Target;
 use crate::teardown;
 
 impl Instance {
-    /// Attaches to more interfaces: to all of them, or to none.
+    /// Attaches to more interfaces: to all that are named, or to none; of those
+    /// that a pattern matches, to as many as can be.
     ///
     /// # Errors
     /// As [`Instance::attach`]; `Invalid` if the instance belongs to another
     /// namespace than it was opened from.
-    pub fn add(&self, names: &[String], mode: Mode) -> Result<Vec<AttachReport>> {
+    pub fn add(&self, names: &[String], mode: Mode) -> Result<Attached> {
+        let wanted = Wanted::new(names)?;
         let mut state = self.state();
         self.check_home()?;
         let netns = self.netns()?;
@@ -39,8 +46,9 @@ impl Instance {
             self.detach_one(&mut state, &record)?;
         }
         let attached = self.ifaces.attached();
-        let targets = targets::resolve(netns, &kernel, names, mode, &attached)?;
-        self.attach_all(&mut state, &targets, &kernel)
+        let mut refused = Refused::new();
+        let found = targets::resolve(netns, &kernel, &wanted, mode, &attached, &mut refused)?;
+        self.attach_found(&mut state, found, &wanted, mode, &kernel, &mut refused)
     }
 
     /// Detaches from an interface, by the name that it has now, or the one it had
@@ -121,7 +129,7 @@ impl Instance {
         self.update_uppers()
     }
 
-    fn update_uppers(&self) -> Result<()> {
+    pub(super) fn update_uppers(&self) -> Result<()> {
         if self.netns.is_none() {
             return Ok(());
         }
@@ -129,23 +137,56 @@ impl Instance {
         self.ifaces.set_uppers(&covered)
     }
 
+    /// Attaches to what was found for a request. Where an interface refuses that
+    /// a pattern matched, those stacked on it come in its place.
+    pub(super) fn attach_found(
+        &self,
+        state: &mut State,
+        found: Found,
+        wanted: &Wanted,
+        mode: Mode,
+        kernel: &KernelSupport,
+        refused: &mut Refused,
+    ) -> Result<Attached> {
+        let rest = wanted.clone().lenient();
+        let had_some = self.ifaces.attached();
+        let mut found = found;
+        let mut outcome = Attached::default();
+        loop {
+            let failed = self.attach_all(state, &found.targets, kernel, &mut outcome)?;
+            if failed.is_empty() {
+                break;
+            }
+            refused.extend(failed);
+            let (netns, attached) = (self.netns()?, self.ifaces.attached());
+            found = targets::resolve(netns, kernel, &rest, mode, &attached, refused)?;
+        }
+        outcome.skipped = found.skipped;
+        if wanted.lenient || !outcome.interfaces.is_empty() {
+            return Ok(outcome);
+        }
+        let mut known = self.devices()?.into_iter();
+        match known.any(|device| had_some.contains(&device.ifindex) && wanted.matches(&device)) {
+            true => Ok(outcome),
+            false => Err(nothing_left(&outcome.skipped)),
+        }
+    }
+
     /// Table and records first, hooks last: a packet seen before the table
-    /// knows its interface would be counted again on its way out.
-    pub(super) fn attach_all(
+    /// knows its interface would be counted again on its way out. Returns those
+    /// that were optional and failed.
+    fn attach_all(
         &self,
         state: &mut State,
         targets: &[Target],
         kernel: &KernelSupport,
-    ) -> Result<Vec<AttachReport>> {
-        let result = self.attach_each(state, targets, kernel);
+        outcome: &mut Attached,
+    ) -> Result<Refused> {
+        let result = self.attach_each(state, targets, kernel, outcome);
         if result.is_err() {
-            let ours = |record: &AttachRecord| {
-                let mut targets = targets.iter();
-                targets.any(|target| target.ifindex() == record.ifindex)
-            };
-            for record in self.records().into_iter().flatten().filter(ours) {
-                warn_of(self.detach_one(state, &record));
-            }
+            targets
+                .iter()
+                .for_each(|target| self.give_up(state, target));
             warn_of(self.update_uppers());
         }
         result
@@ -156,24 +197,63 @@ impl Instance {
         state: &mut State,
         targets: &[Target],
         kernel: &KernelSupport,
-    ) -> Result<Vec<AttachReport>> {
-        let maps = &self.datapath.maps;
+        outcome: &mut Attached,
+    ) -> Result<Refused> {
+        let mut failed = Refused::new();
+        let mut fail = |target: &Target, error: Error| match target.optional {
+            true => {
+                failed.insert(target.ifindex(), format!("{error:#}"));
+                Ok(())
+            }
+            false => Err(error),
+        };
+        let mut entered = Vec::new();
         for target in targets {
-            let raw_ip = target.device.device.framing == Framing::RawIp;
-            planned(target).write(&maps.attach)?;
-            self.ifaces.attach(maps, target.ifindex(), raw_ip)?;
+            match self.enter(target) {
+                Ok(()) => entered.push(target),
+                Err(error) => {
+                    self.give_up(state, target);
+                    fail(target, error)?;
+                }
+            }
         }
         self.update_uppers()?;
         let (devices, tracked) = (self.devices()?, self.ifaces.attached());
-        let reports = targets.iter().map(|target| {
-            let mut report = self.attach_one(state, target, kernel)?;
+        for target in entered {
+            let mut report = match self.attach_one(state, target, kernel) {
+                Ok(report) => report,
+                Err(error) => {
+                    self.give_up(state, target);
+                    fail(target, error)?;
+                    continue;
+                }
+            };
             let why = report.why.into_iter();
             let caveats = stacking::caveats(&devices, &tracked, &target.device.device);
             let why: Vec<String> = why.chain(caveats).collect();
             report.why = Some(why.join("; ")).filter(|why| !why.is_empty());
-            Ok(report)
-        });
-        reports.collect()
+            outcome.interfaces.push(report);
+        }
+        if !failed.is_empty() {
+            self.update_uppers()?;
+        }
+        Ok(failed)
+    }
+
+    /// The record and the table.
+    fn enter(&self, target: &Target) -> Result<()> {
+        let maps = &self.datapath.maps;
+        let raw_ip = target.device.device.framing == Framing::RawIp;
+        planned(target).write(&maps.attach)?;
+        self.ifaces.attach(maps, target.ifindex(), raw_ip)
+    }
+
+    /// Takes away what there is of a target that failed.
+    fn give_up(&self, state: &mut State, target: &Target) {
+        let ours = |record: &AttachRecord| record.ifindex == target.ifindex();
+        for record in self.records().into_iter().flatten().filter(ours) {
+            warn_of(self.detach_one(state, &record));
+        }
     }
 
     fn attach_one(
@@ -215,7 +295,7 @@ impl Instance {
     }
 
     /// Whatever there is of it.
-    fn detach_one(&self, state: &mut State, record: &AttachRecord) -> Result<()> {
+    pub(super) fn detach_one(&self, state: &mut State, record: &AttachRecord) -> Result<()> {
         let ifindex = record.ifindex;
         let held = self.let_go(state, ifindex)?;
         if let Some(netns) = &self.netns
@@ -238,6 +318,15 @@ impl Instance {
         }
         Ok(held)
     }
+}
+
+/// Every match of the patterns was left out.
+fn nothing_left(skipped: &[NotAttached]) -> Error {
+    let reasons = skipped.iter();
+    let reasons = reasons.map(|it| format!("{}: {}", it.interface, it.why));
+    let reasons: Vec<String> = reasons.collect();
+    let message = format!("there is nothing to attach to: {}", reasons.join("; "));
+    Error::new(ErrorKind::NotFound, message)
 }
 
 /// The record before anything is attached: what may be left if this process

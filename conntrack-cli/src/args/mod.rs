@@ -14,6 +14,7 @@ use clap::Parser;
 use clap::Subcommand;
 use conntrack::NetnsRef;
 use conntrack_core::EventType;
+use conntrack_core::InterfacePattern;
 use conntrack_core::Mode;
 use conntrack_core::TableConfig;
 
@@ -117,12 +118,38 @@ pub(crate) enum Command {
     Demo(DemoArgs),
 }
 
+/// Interfaces to attach to.
+#[derive(Debug, Args)]
+pub(crate) struct WhichArgs {
+    /// Interfaces, or patterns such as 'eth*'; without any, the configuration
+    /// file's
+    ///
+    /// A pattern stands for the lowest layer of each stack that it matches: the
+    /// ports rather than their bridge, the interface rather than its VLANs. It
+    /// leaves out loopback and what can't be attached to, and says so on stderr.
+    #[arg(value_name = "IFACE")]
+    interfaces: Vec<String>,
+
+    /// Every interface that can be attached to, as the pattern '*' does
+    #[arg(long, conflicts_with = "interfaces")]
+    all: bool,
+}
+
+impl WhichArgs {
+    /// The names and patterns; none for the configuration's.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self.all {
+            true => vec![InterfacePattern::all().to_string()],
+            false => self.interfaces.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = text::ATTACH)]
 pub(crate) struct AttachArgs {
-    /// Interfaces; without any, the configuration file's
-    #[arg(value_name = "IFACE")]
-    pub(crate) interfaces: Vec<String>,
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
 
     /// Where arriving packets are seen: auto, native, generic, offload or tc
     ///
@@ -181,7 +208,7 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 #[command(after_help = text::DOCTOR)]
 pub(crate) struct DoctorArgs {
-    /// Interfaces to look at; without any, all
+    /// Interfaces to look at, or patterns such as 'eth*'; without any, all
     #[arg(value_name = "IFACE")]
     pub(crate) interfaces: Vec<String>,
 

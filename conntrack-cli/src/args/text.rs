@@ -35,11 +35,15 @@ Environment: NO_COLOR (no colours), RUST_LOG (what is logged to stderr).";
 pub(super) const ATTACH: &str = "\
 Examples:
   conntrack attach eth0 eth1
+  conntrack attach 'eth*' wg0
+  conntrack attach --all
   conntrack attach eth0 --mode tc --max-flows 1000000
   conntrack attach --config conntrack.yaml --foreground --interval 5
   conntrack --netns web --instance web attach veth0
 
-Attaching to a running tracker adds interfaces to it; either all or none.";
+Attaching to a running tracker adds interfaces to it. Of those that are named,
+either all are attached to or none; of those that a pattern matches, as many as can
+be. A pattern that matches nothing is an error.";
 
 pub(super) const DOCTOR: &str = "\
 Exit codes: 0 everything; 4 works with fallbacks; 5 can't work here.";

@@ -7,8 +7,10 @@ use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
+use conntrack::Attached;
 use conntrack::ErrorKind;
 use conntrack::Keep;
+use conntrack::NotAttached;
 use conntrack::Tracker;
 use conntrack_core::Config;
 use conntrack_core::Family;
@@ -22,6 +24,7 @@ use crate::failure::Failure;
 use crate::failure::say;
 use crate::output;
 use crate::signals::Signals;
+use crate::terminal::clean;
 
 /// What is to be attached beyond the configuration, and for how long.
 #[derive(Debug, Default)]
@@ -40,7 +43,7 @@ pub(crate) struct Wish {
 pub(crate) fn run(args: &AttachArgs, mut context: Context) -> Result<ExitCode, Failure> {
     args.size(&mut context.config.table);
     let wish = Wish {
-        interfaces: args.interfaces.clone(),
+        interfaces: args.which.names(),
         mode: args.mode,
         foreground: args.foreground.then_some(args.interval.0),
         sized: args.max_flows.is_some() || args.max_flows_v6.is_some(),
@@ -71,17 +74,17 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
     match (running(&context)?, foreground) {
         (None, None) => {
             let tracker = build(context.config.clone(), &context, Keep::Pinned)?;
-            report(&tracker, &context)?;
+            report(&tracker, tracker.attached())?;
         }
         (None, Some((interval, signals))) => {
             let tracker = build(context.config.clone(), &context, Keep::Visible)?;
-            let kept = report(&tracker, &context).and_then(|()| keep(&tracker, interval, &signals));
+            let kept = report(&tracker, tracker.attached())
+                .and_then(|()| keep(&tracker, interval, &signals));
             tracker.detach()?;
             kept?;
         }
         (Some(tracker), None) => {
-            add(&tracker, &context, wish.sized)?;
-            report(&tracker, &context)?;
+            report(&tracker, &add(&tracker, &context, wish.sized)?)?;
         }
         (Some(_), Some(_)) => {
             return Err(Failure::Runtime(format!(
@@ -114,8 +117,8 @@ fn build(config: Config, context: &Context, keep: Keep) -> Result<Tracker, Failu
     Ok(builder.attach()?)
 }
 
-/// Adds all interfaces to a running tracker, or none.
-fn add(tracker: &Tracker, context: &Context, sized: bool) -> Result<(), Failure> {
+/// Adds interfaces to a running tracker: all that are named, or none.
+fn add(tracker: &Tracker, context: &Context, sized: bool) -> Result<Attached, Failure> {
     let instance = &context.instance;
     if sized {
         let text = format!(
@@ -124,13 +127,13 @@ fn add(tracker: &Tracker, context: &Context, sized: bool) -> Result<(), Failure>
         return Err(Failure::Runtime(text));
     }
     let attach = &context.config.attach;
-    tracker.add_interfaces(attach.interfaces.iter().cloned(), attach.mode)?;
+    let attached = tracker.add_interfaces(attach.interfaces.iter().cloned(), attach.mode)?;
     if context.configured && differs(tracker, &context.config)? {
         say(format_args!(
             "instance {instance} was running: it keeps its settings and table sizes"
         ));
     }
-    Ok(())
+    Ok(attached)
 }
 
 /// Whether a running tracker has other settings or sizes than these.
@@ -148,18 +151,27 @@ fn differs(tracker: &Tracker, config: &Config) -> Result<bool, Failure> {
     Ok(resized || sysctls != config.conntrack)
 }
 
-/// Says what each interface got, and why.
-fn report(tracker: &Tracker, context: &Context) -> Result<(), Failure> {
+/// Says what each interface got, and why, and which were left out.
+fn report(tracker: &Tracker, attached: &Attached) -> Result<(), Failure> {
     let status = tracker.status()?;
     let mut out = io::stdout().lock();
-    for name in &context.config.attach.interfaces {
-        let found = status.interfaces.iter().find(|it| it.name == *name);
+    for report in &attached.interfaces {
+        let mut all = status.interfaces.iter();
+        let found = all.find(|it| it.ifindex == report.ifindex);
         if let Some(interface) = found {
             writeln!(out, "{}", output::status::on_interface(interface))
                 .map_err(Failure::output)?;
         }
     }
-    out.flush().map_err(Failure::output)
+    out.flush().map_err(Failure::output)?;
+    attached.skipped.iter().for_each(skipped);
+    Ok(())
+}
+
+/// Says why an interface was left out.
+fn skipped(interface: &NotAttached) {
+    let (name, why) = (clean(&interface.interface), &interface.why);
+    say(format_args!("{name} is left out: {why}"));
 }
 
 /// Prints a line of statistics now and then, until it is asked to end.

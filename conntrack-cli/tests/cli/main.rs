@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod events;
 mod golden;
+mod interfaces;
 mod live;
 mod netns;
 mod packets;
