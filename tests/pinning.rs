@@ -35,19 +35,27 @@ fn wire() -> (Netns, Netns) {
     (here, there)
 }
 
-const MAPS: [&str; 10] = [
+const MAPS: [&str; 13] = [
     "map_attach",
     "map_cpu",
     "map_frag",
     "map_ifaces",
     "map_ifstats",
+    "map_listeners",
     "map_meta",
     "map_replay",
+    "map_rings",
     "map_settings",
+    "map_sweep",
     "map_table4",
     "map_table6",
 ];
-const PROGRAMS: [&str; 3] = ["prog_ct_tc_egress", "prog_ct_tc_ingress", "prog_ct_xdp"];
+const PROGRAMS: [&str; 4] = [
+    "prog_ct_sweep_start",
+    "prog_ct_tc_egress",
+    "prog_ct_tc_ingress",
+    "prog_ct_xdp",
+];
 
 #[test]
 #[ignore = "root"]
