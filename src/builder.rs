@@ -104,8 +104,7 @@ impl TrackerBuilder {
     }
 
     /// Leaves out what is not there yet or cannot be attached to, be it all of it,
-    /// named or not, so that [`Tracker::follow`] can see to it later. Not so by
-    /// default.
+    /// named or not. Not so by default.
     pub fn allow_absent(mut self, allow: bool) -> Self {
         self.allow_absent = allow;
         self

@@ -148,7 +148,7 @@ pub struct TableCounts {
     pub created: u64,
     /// Times that two CPUs created one flow and one gave way.
     pub conflicts: u64,
-    /// Flows that are no more, by [`GoneReason`](crate::GoneReason).
+    /// Flows that are no more, by [`GoneReason`].
     pub removed: ReasonCounts,
 }
 
