@@ -266,16 +266,15 @@ fn stuck(table: &Table) -> Vec<String> {
 /// Flows that are neither there nor ended, or both.
 fn unbalanced(table: &Table, tally: &Tally) -> Option<String> {
     let live = slots(table).filter(|(_, _, slot)| slot.is_live()).count() as u64;
-    let created = table.events(TableEvent::Created);
-    let gone = [
+    let ended = [
         TableEvent::Timeout,
         TableEvent::Fin,
         TableEvent::Rst,
         TableEvent::Evicted,
         TableEvent::Replaced,
     ];
-    let gone = gone.map(|event| table.events(event)).iter().sum::<u64>();
-    let ended = gone + tally.released;
+    let ended: u64 = ended.map(|event| table.events(event)).iter().sum();
+    let (created, ended) = (table.events(TableEvent::Created), ended + tally.released);
     let told = tally.created;
     let right = created == told && created == live + ended;
     (!right).then(|| format!("{created} created, {told} told, {live} live, {ended} ended"))
