@@ -42,6 +42,19 @@ pub(crate) struct RawDone {
     pub(crate) strays: u32,
 }
 
+/// `struct ct_native_end`.
+#[derive(Copy, Clone, Debug, Default)]
+#[repr(C)]
+pub(crate) struct RawEnd {
+    pub(crate) packets: [u64; 2],
+    pub(crate) bytes: [u64; 2],
+    pub(crate) place: u32,
+    pub(crate) generation: u32,
+    pub(crate) v6: u32,
+    pub(crate) reason: u32,
+}
+const _: () = assert!(size_of::<RawEnd>() == 48);
+
 /// `struct ct_native_slot`.
 #[derive(Copy, Clone, Debug)]
 #[repr(C)]
@@ -100,6 +113,8 @@ pub(crate) struct TableFns {
     pub(crate) slot: unsafe extern "C" fn(*mut World, u32, u32, *mut RawSlot),
     pub(crate) duplicates: unsafe extern "C" fn(*mut World, u32) -> u32,
     pub(crate) event: unsafe extern "C" fn(*mut World, u32) -> u64,
+    pub(crate) sweep: unsafe extern "C" fn(*mut World, u32, u64),
+    pub(crate) ends: unsafe extern "C" fn(*mut RawEnd, u32) -> u32,
 }
 
 unsafe extern "C" {

@@ -17,6 +17,7 @@ pub use packet::Key;
 pub use packet::Packet;
 pub use table::Build;
 pub use table::Done;
+pub use table::End;
 pub use table::Outcome;
 pub use table::Slot;
 pub use table::Table;

@@ -53,6 +53,16 @@ struct ct_native_done {
 	__u32 strays; /* times it was counted on a flow that was gone by then */
 };
 
+/* What a DESTROY event said of a flow, and the slot it was in. */
+struct ct_native_end {
+	__u64 packets[2], bytes[2];
+	__u32 place;
+	__u32 gen;
+	__u32 v6;
+	__u32 reason; /* enum ct_gone */
+};
+_Static_assert(sizeof(struct ct_native_end) == 48, "as in ffi.rs");
+
 /* A slot, read while nothing moves. */
 struct ct_native_slot {
 	__u64 seen;
@@ -83,6 +93,8 @@ struct ct_native_table {
 	void (*slot)(struct ct_world *world, __u32 v6, __u32 place, struct ct_native_slot *out);
 	__u32 (*duplicates)(struct ct_world *world, __u32 v6);
 	__u64 (*event)(struct ct_world *world, __u32 event);
+	void (*sweep)(struct ct_world *world, __u32 thread, __u64 now);
+	__u32 (*ends)(struct ct_native_end *out, __u32 max);
 };
 
 static inline void ct_native_fill(const struct ct_native_packet *in, struct ct_pkt *pkt)

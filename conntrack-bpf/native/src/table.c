@@ -15,18 +15,25 @@
 #include "types.h"
 
 #define CT_THREADS 8
+#define CT_ENDS	   256 /* flows one operation may end: no more than a sweep finds */
 
 struct ct_world {
 	__u32 buckets4, buckets6;
 	__u32 seed[12];
 	struct ct_settings settings;
 	struct ct_cpu cpu[CT_THREADS];
+	struct ct_listener listener; /* to DESTROY events */
 	struct ct_bucket4 *table4;
 	struct ct_bucket6 *table6;
 };
 
 /* Where a thread is, as a packet is in one network namespace. */
 static _Thread_local struct ct_world *ct_here;
+static _Thread_local __u32 ct_thread;
+
+/* What the DESTROY events of a thread's last operation said. */
+static _Thread_local struct ct_native_end ct_ends[CT_ENDS];
+static _Thread_local __u32 ct_ended;
 
 /* Instead of config.h: what a loader fixes, and globals, are each table's own. */
 #define CT_CONFIG_H
@@ -34,17 +41,18 @@ static _Thread_local struct ct_world *ct_here;
 #define cfg_buckets6  (ct_here->buckets6)
 #define cfg_hash_seed (ct_here->seed)
 #define ct_settings   (ct_here->settings)
+#define cfg_cpus	CT_THREADS
+#define cfg_max_flows4	0 /* no PRESSURE */
+#define cfg_max_flows6	0
+#define cfg_replay	0
+static struct ct_replay ct_replay;
 static struct ct_iface ct_ifaces[CT_IF_SLOTS];
 
 /* Instead of maps.h: names with addresses. */
 #define CT_MAPS_H
-static char ct_table4, ct_table6, ct_cpu, ct_ifstats, ct_listeners, ct_rings;
+static char ct_table4, ct_table6, ct_cpu, ct_ifstats, ct_listeners, ct_rings, ct_sweep;
 
-/* Nobody listens here. */
-static __always_inline long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags)
-{
-	return -1;
-}
+static long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags);
 
 static __always_inline void *bpf_map_lookup_elem(const void *map, const __u32 *key)
 {
@@ -54,9 +62,51 @@ static __always_inline void *bpf_map_lookup_elem(const void *map, const __u32 *k
 		return *key < ct_here->buckets6 ? &ct_here->table6[*key] : NULL;
 	if (map == &ct_cpu)
 		return *key < CT_THREADS ? &ct_here->cpu[*key] : NULL;
+	if (map == &ct_listeners)
+		return *key == 0 ? &ct_here->listener : NULL;
+	if (map == &ct_rings)
+		return *key == 0 ? &ct_ends : NULL;
 	return NULL;
 }
 
+/* The sweep is called by the test, not by a timer. */
+static __u32 bpf_get_smp_processor_id(void)
+{
+	return ct_thread;
+}
+
+static __u64 bpf_ktime_get_ns(void)
+{
+	return 0;
+}
+
+#define bpf_ktime_get_coarse_ns bpf_ktime_get_ns
+
+static long bpf_loop(__u32 n, long (*turn)(__u32 i, void *context), void *context, __u64 flags)
+{
+	__u32 i = 0;
+
+	while (i < n && !turn(i++, context))
+		;
+	return i;
+}
+
+static long bpf_timer_init(struct bpf_timer *timer, const void *map, __u64 clock)
+{
+	return 0;
+}
+
+static long bpf_timer_set_callback(struct bpf_timer *timer, const void *callback)
+{
+	return 0;
+}
+
+static long bpf_timer_start(struct bpf_timer *timer, __u64 ns, __u64 flags)
+{
+	return 0;
+}
+
+#include "time.h"
 #include "frame.h"
 #include "settle.h"
 
@@ -111,6 +161,38 @@ static __always_inline int ct_listen_publish(const struct ct_table *table, const
 #define ct_settle  ct_listen_settle
 #define ct_publish ct_listen_publish
 #include "pipeline.h"
+#include "sweeper.h"
+#include "sweep.h"
+
+/* Called with the events that the listener wished for. */
+static long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags)
+{
+	const struct ct_event *e = data;
+	struct ct_native_end *end = &ct_ends[ct_ended];
+
+	if (ct_ended == CT_ENDS)
+		return -1;
+	ct_ended++;
+	*end = (struct ct_native_end){
+		.place = e->place,
+		.gen = ct_gen_of(e->flow.flow.word),
+		.v6 = e->family == 6,
+		.reason = e->reason,
+	};
+	for (int dir = 0; dir < CT_DIRS; dir++) {
+		end->packets[dir] = e->packets[dir];
+		end->bytes[dir] = e->flow.flow.bytes[dir];
+	}
+	return 0;
+}
+
+/* How many there are; as many as there is room for are copied. */
+static __u32 ct_native_ends(struct ct_native_end *out, __u32 max)
+{
+	if (max)
+		memcpy(out, ct_ends, (ct_ended < max ? ct_ended : max) * sizeof(*out));
+	return ct_ended;
+}
 
 static void ct_native_free(struct ct_world *world)
 {
@@ -138,6 +220,10 @@ static struct ct_world *ct_native_make(__u32 buckets4, __u32 buckets6, const __u
 	memset(world->table4, 0, buckets4 * sizeof(*world->table4));
 	memset(world->table6, 0, buckets6 * sizeof(*world->table6));
 	world->settings.tcp_loose = 1;
+	world->settings.event_types = 1 << CT_EVENT_DESTROY;
+	world->listener = (struct ct_listener){.types = 1 << CT_EVENT_DESTROY};
+	for (int side = 0; side < 3; side++)
+		world->listener.port_hi[side] = 0xffff;
 	return world;
 }
 
@@ -152,6 +238,14 @@ static void ct_native_set_grace(struct ct_world *world, __u64 ns)
 	world->settings.grace_ns = ns;
 }
 
+/* The beginning of an operation. */
+static void ct_enter(struct ct_world *world, __u32 thread)
+{
+	ct_here = world;
+	ct_thread = thread;
+	ct_ended = 0;
+}
+
 static void ct_native_packet(struct ct_world *world, __u32 thread,
 			     const struct ct_native_packet *in, struct ct_native_done *done)
 {
@@ -160,7 +254,7 @@ static void ct_native_packet(struct ct_world *world, __u32 thread,
 	__u64 busy = cpu->passed[CT_PASS_BUSY];
 	struct ct_work w = {.cpu = thread};
 
-	ct_here = world;
+	ct_enter(world, thread);
 	ct_native_fill(in, &w.pkt);
 	ct_done = (struct ct_native_done){.outcome = CT_NATIVE_REFUSED};
 	ct_track_flow(&w, cpu);
@@ -180,7 +274,7 @@ static __u32 ct_native_release(struct ct_world *world, __u32 thread,
 	struct ct_table table;
 	int v6;
 
-	ct_here = world;
+	ct_enter(world, thread);
 	ct_native_fill(in, &w.pkt);
 	v6 = ct_is_v6(&w.pkt);
 	table = ct_table_of(v6);
@@ -188,8 +282,18 @@ static __u32 ct_native_release(struct ct_world *world, __u32 thread,
 	ct_hash_key(&w.key, cfg_hash_seed, table.buckets, v6, &w.hash);
 	if (!ct_find(&table, &w.key, &w.hash, &ref) || !ct_close(&ref))
 		return 0;
+	ct_gone(&w, &world->cpu[thread], &ref, v6, ref.word, CT_GONE_DELETED);
 	ct_give_back(&ref, in->now);
 	return 1;
+}
+
+/* A time round of the sweep. */
+static void ct_native_sweep(struct ct_world *world, __u32 thread, __u64 now)
+{
+	struct ct_sweeper s = {.slice = {.now = now, .deadline = ~0ULL}};
+
+	ct_enter(world, thread);
+	ct_sweep_slice(&s, cfg_buckets4 + cfg_buckets6);
 }
 
 static struct ct_flow *ct_flow_at(__u32 place, int v6, struct ct_bucket_head **head)
@@ -308,4 +412,6 @@ const struct ct_native_table CT_NAME = {
 	.slot = ct_native_slot,
 	.duplicates = ct_native_duplicates,
 	.event = ct_native_event,
+	.sweep = ct_native_sweep,
+	.ends = ct_native_ends,
 };

@@ -1,10 +1,12 @@
 //! The flow table, and the packet's way through it, on memory of its own.
 
+use std::ptr;
 use std::ptr::NonNull;
 
 use crate::SLOTS;
 use crate::ffi;
 use crate::ffi::RawDone;
+use crate::ffi::RawEnd;
 use crate::ffi::RawSlot;
 use crate::ffi::TableFns;
 use crate::ffi::World;
@@ -56,6 +58,8 @@ pub enum TableEvent {
     Evicted,
     /// Closed TCP flows opened anew.
     Replaced,
+    /// Flows taken out by [`Table::release`].
+    Deleted,
 }
 
 /// What became of a packet.
@@ -89,6 +93,21 @@ pub struct Done {
     /// How often it was also counted in a slot that another flow had been given
     /// meanwhile: what its counts may be too high by.
     pub strays: u32,
+}
+
+/// What a DESTROY event said.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct End {
+    /// The flow was IPv6's.
+    pub v6: bool,
+    /// Where it had been.
+    pub place: u32,
+    /// Generation of the slot, as `place`.
+    pub generation: u32,
+    /// Packets by direction.
+    pub packets: [u64; 2],
+    /// Bytes by direction.
+    pub bytes: [u64; 2],
 }
 
 /// A slot of the table.
@@ -227,6 +246,31 @@ impl Table {
         assert!(thread < Self::THREADS, "no such thread");
         // SAFETY: as in `packet`.
         unsafe { (self.fns.release)(self.world.as_ptr(), thread, &raw const packet.0) != 0 }
+    }
+
+    /// Takes out, as the background sweep does, what has expired.
+    pub fn sweep(&self, thread: u32, now: u64) {
+        assert!(thread < Self::THREADS, "no such thread");
+        // SAFETY: the world is alive, the number is checked.
+        unsafe { (self.fns.sweep)(self.world.as_ptr(), thread, now) };
+    }
+
+    /// The DESTROY events of what this thread did last: [`Table::packet`],
+    /// [`Table::release`] or [`Table::sweep`].
+    pub fn ends(&self) -> Vec<End> {
+        // SAFETY: there is room for none, so nothing is written.
+        let ended = unsafe { (self.fns.ends)(ptr::null_mut(), 0) };
+        let mut raw = vec![RawEnd::default(); ended as usize];
+        // SAFETY: writes at most as many as there is room for.
+        unsafe { (self.fns.ends)(raw.as_mut_ptr(), ended) };
+        let ends = raw.iter().map(|raw| End {
+            v6: raw.v6 != 0,
+            place: raw.place,
+            generation: raw.generation,
+            packets: raw.packets,
+            bytes: raw.bytes,
+        });
+        ends.collect()
     }
 
     /// Slots of one family's table.

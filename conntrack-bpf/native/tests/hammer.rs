@@ -8,6 +8,7 @@
 mod common;
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::env;
 use std::sync::Barrier;
 use std::sync::atomic::AtomicU32;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use common::*;
 use conntrack_native::Build;
 use conntrack_native::Done;
+use conntrack_native::End;
 use conntrack_native::Key;
 use conntrack_native::Outcome;
 use conntrack_native::Packet;
@@ -107,8 +109,9 @@ struct Tally {
     flows: HashMap<Name, Memory>,
     outcomes: HashMap<&'static str, u64>,
     created: u64,
-    released: u64,
     strays: u64,
+    /// Of flows that are no more, as they were told.
+    ends: Vec<End>,
 }
 
 impl Tally {
@@ -154,7 +157,7 @@ impl Tally {
             *self.outcomes.entry(name).or_default() += count;
         }
         self.created += other.created;
-        self.released += other.released;
+        self.ends.extend(other.ends);
         self.strays += other.strays;
     }
 }
@@ -197,10 +200,13 @@ fn operate(
     let packet = packet(number, proto, v6, random.percent(40));
     let packet = packet.at(now).bytes(bytes).tcp_flags(flags);
     if random.percent(shape.releases) {
-        tally.released += u64::from(table.release(thread, &packet));
+        table.release(thread, &packet);
+    } else if random.below(500) == 0 {
+        table.sweep(thread, now);
     } else {
         tally.note(v6, &packet, bytes, &table.packet(thread, &packet));
     }
+    tally.ends.extend(table.ends());
 }
 
 fn work(table: &Table, thread: u32, shape: Shape, clock: &AtomicU64, mut random: Random) -> Tally {
@@ -272,12 +278,13 @@ fn unbalanced(table: &Table, tally: &Tally) -> Option<String> {
         TableEvent::Rst,
         TableEvent::Evicted,
         TableEvent::Replaced,
+        TableEvent::Deleted,
     ];
     let ended: u64 = ended.map(|event| table.events(event)).iter().sum();
-    let (created, ended) = (table.events(TableEvent::Created), ended + tally.released);
-    let told = tally.created;
-    let right = created == told && created == live + ended;
-    (!right).then(|| format!("{created} created, {told} told, {live} live, {ended} ended"))
+    let created = table.events(TableEvent::Created);
+    let told = (tally.created, tally.ends.len() as u64);
+    let right = told == (created, ended) && created == live + ended;
+    (!right).then(|| format!("{created} created, {ended} ended, told {told:?}, {live} live"))
 }
 
 /// Whether a place and a generation name one flow only. Generations have 16 bits,
@@ -292,7 +299,36 @@ fn names_are_unique(table: &Table, tally: &Tally) -> bool {
     most + table.events(TableEvent::Conflicts) < 1 << 16
 }
 
-/// Flows that count other than is remembered of them.
+/// Counts of flows, there or told of when they ended: what they are too high by.
+#[derive(Default)]
+struct Excess {
+    packets: u64,
+    bytes: u64,
+    faults: Vec<String>,
+}
+
+impl Excess {
+    fn add(&mut self, memory: Option<&Memory>, packets: [u64; 2], bytes: [u64; 2]) {
+        let Some(memory) = memory else {
+            return self.faults.push(format!("nobody knows of {packets:?}"));
+        };
+        for dir in [0, 1] {
+            let more = packets[dir].checked_sub(memory.packets[dir]);
+            match more.zip(bytes[dir].checked_sub(memory.bytes[dir])) {
+                Some((packets, bytes)) => {
+                    self.packets += packets;
+                    self.bytes += bytes;
+                }
+                None => self
+                    .faults
+                    .push(format!("lost: {packets:?} {bytes:?} of {memory:?}")),
+            }
+        }
+    }
+}
+
+/// Flows that count other than is remembered of them, while they are there or when
+/// they ended.
 fn miscounted(table: &Table, tally: &Tally) -> Vec<String> {
     let single = |(name, memory): (&Name, &Memory)| match memory {
         Memory {
@@ -300,30 +336,30 @@ fn miscounted(table: &Table, tally: &Tally) -> Vec<String> {
         } if opener.len() == 1 => None,
         memory => Some(format!("{name:?} is no single flow: {memory:?}")),
     };
-    let mut faults: Vec<String> = tally.flows.iter().filter_map(single).collect();
-    let (mut packets, mut bytes) = (0, 0);
+    let mut excess = Excess {
+        faults: tally.flows.iter().filter_map(single).collect(),
+        ..Excess::default()
+    };
     for (v6, place, slot) in slots(table).filter(|(_, _, slot)| slot.is_live()) {
         let memory = tally.flows.get(&(v6, place, slot.generation));
-        let Some(memory) = memory.filter(|memory| memory.key == slot.key) else {
-            faults.push(format!("nobody knows {slot:?}: {memory:?}"));
-            continue;
-        };
-        for dir in [0, 1] {
-            let more = slot.packets[dir].checked_sub(memory.packets[dir]);
-            match more.zip(slot.bytes[dir].checked_sub(memory.bytes[dir])) {
-                Some(more) => (packets, bytes) = (packets + more.0, bytes + more.1),
-                None => faults.push(format!("lost: {slot:?} of {memory:?}")),
-            }
+        let memory = memory.filter(|memory| memory.key == slot.key);
+        excess.add(memory, slot.packets, slot.bytes);
+    }
+    let mut ended = HashSet::new();
+    for end in &tally.ends {
+        let name = (end.v6, end.place, end.generation);
+        excess.add(tally.flows.get(&name), end.packets, end.bytes);
+        if !ended.insert(name) {
+            excess.faults.push(format!("ended twice: {end:?}"));
         }
     }
     // A stray's packet may have been wiped with the slot, and its bytes not.
-    let strays = tally.strays;
+    let (packets, bytes, strays) = (excess.packets, excess.bytes, tally.strays);
     if packets > strays || bytes > strays * u64::from(MOST_BYTES) {
-        faults.push(format!(
-            "{packets} packets, {bytes} bytes too many: {strays} strays"
-        ));
+        let text = format!("{packets} packets, {bytes} bytes too many: {strays} strays");
+        excess.faults.push(text);
     }
-    faults
+    excess.faults
 }
 
 /// When all that is in the table has expired, every slot can be had again.

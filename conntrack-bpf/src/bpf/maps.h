@@ -3,7 +3,7 @@
 #ifndef CT_MAPS_H
 #define CT_MAPS_H
 
-#include "types.h"
+#include "sweeper.h"
 
 /*
  * The flow tables. Key: bucket. Written by packets only; user space maps them
@@ -86,31 +86,7 @@ struct {
 		});
 } ct_rings SEC(".maps");
 
-/* Where a slice of the sweep is, and what it did; in the map, for what is on the
- * stack the verifier follows through every turn of the loop. */
-struct ct_slice {
-	__u64 now;	/* coarse; when the slice began */
-	__u64 deadline; /* no bucket is begun after it */
-	__u64 scanned;
-	__u64 removed;
-	__u32 left; /* buckets until the clock is looked at */
-	__u32 cut;  /* the deadline has passed */
-};
-
-/*
- * The background sweep: its timer, where it is, what it has done. Key: 0. Written
- * by the timer; user space reads.
- */
-struct ct_sweeper {
-	struct bpf_timer timer;
-	__u64 asked; /* hurry until `runs` is this */
-	__u32 bucket, v6;
-	__u32 pressure[2]; /* enum ct_pressure: v4, v6 */
-	struct ct_sweep_stats stats;
-	struct ct_slice slice;
-	struct ct_event event; /* scratch */
-};
-
+/* The background sweep. Key: 0. Written by its timer; user space reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
