@@ -213,15 +213,25 @@ impl Packet {
     }
 
     /// Adds an IPv6 extension header of 8 bytes or, for AH, 16, behind those it
-    /// has. Options in it are padding.
+    /// has. Options in it are padding; a fragment header is that of a whole packet.
     pub(crate) fn extension(mut self, kind: u8) -> Self {
-        assert!(self.src.is_ipv6() && kind != FRAGMENT);
+        assert!(self.src.is_ipv6());
         let bytes = match kind {
             AUTH => [&[0, 2][..], &[0; 14]].concat(),
             _ => vec![0; 8],
         };
         self.extensions.push((kind, bytes));
         self
+    }
+
+    /// Of this family?
+    pub(crate) fn is_ipv4(&self) -> bool {
+        self.src.is_ipv4()
+    }
+
+    /// Bytes behind the IP header and what belongs to it.
+    pub(crate) fn layer4_len(&self) -> usize {
+        self.header.len() + self.payload.len()
     }
 
     /// IP total length: what a flow counts.
