@@ -39,6 +39,7 @@ pub struct LoadOptions {
     sysctls: Sysctls,
     sweep: Duration,
     replay: bool,
+    single_buffer: bool,
 }
 
 impl LoadOptions {
@@ -50,6 +51,7 @@ impl LoadOptions {
             sysctls: config.conntrack,
             sweep: config.sweep.interval(),
             replay: false,
+            single_buffer: false,
         }
     }
 
@@ -58,6 +60,14 @@ impl LoadOptions {
     #[must_use]
     pub fn replay(mut self) -> Self {
         self.replay = true;
+        self
+    }
+
+    /// XDP without frames of several buffers, as it is where the kernel has none
+    /// (before Linux 5.18).
+    #[must_use]
+    pub fn single_buffer(mut self) -> Self {
+        self.single_buffer = true;
         self
     }
 
@@ -316,7 +326,7 @@ impl Datapath {
 /// Sizes, constants and settings, before the verifier looks.
 fn configure(open: &mut OpenConntrackSkel<'_>, options: &LoadOptions, meta: &Meta) -> Result<()> {
     let cpus = sys::possible_cpus();
-    let frags = probe::xdp_frags();
+    let frags = !options.single_buffer && probe::xdp_frags();
     let sizes = [
         (&mut open.maps.ct_table4, meta.buckets4),
         (&mut open.maps.ct_table6, meta.buckets6),
