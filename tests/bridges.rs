@@ -38,6 +38,14 @@ fn pings(tracker: &Tracker, hub: &Netns) -> Vec<Row> {
     })
 }
 
+/// What is said of an interface, less that its kernel has no tcx.
+fn about_bridges(why: Option<String>) -> String {
+    let why = why.unwrap_or_default();
+    let parts = why.split("; ");
+    let parts = parts.filter(|part| !part.starts_with("clsact instead of tcx"));
+    parts.collect::<Vec<_>>().join("; ")
+}
+
 #[test]
 #[ignore = "root"]
 fn what_is_routed_from_an_untracked_port_is_seen() {
@@ -58,7 +66,7 @@ fn what_is_routed_from_an_untracked_port_is_seen() {
         let status = tracker.status().unwrap();
         let mut all = status.interfaces.into_iter();
         let found = all.find(|it| it.name == name).expect("attached");
-        found.why.unwrap_or_default()
+        about_bridges(found.why)
     };
     let caveat = "br0 has ports that are not tracked (q0): what is routed from p0 by br0 to \
                   another tracked interface counts twice";
@@ -73,7 +81,7 @@ fn what_is_routed_from_an_untracked_port_is_seen() {
 
     // With the other port tracked too, br0 stands for both.
     let report = tracker.add_interface("q0", Mode::Auto).unwrap();
-    assert_eq!(report.why, None);
+    assert_eq!(about_bridges(report.why), "");
     assert_eq!(why("p0"), "");
     ping(&p, ip("10.2.0.2"), 3, 56);
     ping(&q, ip("10.2.0.2"), 3, 56);
