@@ -29,25 +29,28 @@ enum Kind {
 }
 
 impl Clock {
-    /// Samples of the two clocks; the pair that lies closest together is kept.
-    const SAMPLES: usize = 5;
+    /// Ticks that may come between the readings, one a try, before it is given up.
+    const TRIES: usize = 100;
 
-    /// The clock of a running tracker.
+    /// The clock of a running tracker. Both coarse clocks stand still between two
+    /// ticks, so readings of one tick are of one moment: whoever reads, and when,
+    /// the civil time of an instant is the same to the nanosecond until somebody
+    /// sets the clock.
     ///
     /// # Errors
     /// The kernel does not know one of the clocks.
     pub fn live() -> Result<Self> {
         let read = |id| clock_gettime(id).map(nanos).context("read a clock");
-        let mut best = (u64::MAX, 0, 0);
-        for _ in 0..Self::SAMPLES {
-            let before = read(ClockId::CLOCK_MONOTONIC)?;
-            let civil = read(ClockId::CLOCK_REALTIME)?;
-            let apart = read(ClockId::CLOCK_MONOTONIC)?.abs_diff(before);
-            if apart < best.0 {
-                best = (apart, before + apart / 2, civil);
+        let mut mono = read(ClockId::CLOCK_MONOTONIC_COARSE)?;
+        let mut civil = 0;
+        for _ in 0..Self::TRIES {
+            let before = mono;
+            civil = read(ClockId::CLOCK_REALTIME_COARSE)?;
+            mono = read(ClockId::CLOCK_MONOTONIC_COARSE)?;
+            if mono == before {
+                break;
             }
         }
-        let (_, mono, civil) = best;
         Ok(Self {
             kind: Kind::Live {
                 mono: MonoTime(mono),
@@ -98,6 +101,8 @@ fn nanos(time: TimeSpec) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -112,6 +117,21 @@ mod tests {
     fn stopped_clocks_are_civil() {
         let clock = Clock::stopped(-7);
         assert_eq!(clock.civil(clock.now()), Timestamp(-7));
+    }
+
+    #[test]
+    fn readers_agree_on_the_time_of_an_instant() {
+        let first = Clock::live().expect("clocks");
+        let instant = first.now();
+        let different = (0..1000).filter(|_| {
+            thread::sleep(Duration::from_micros(100)); // many ticks in all
+            Clock::live().expect("clocks").civil(instant) != first.civil(instant)
+        });
+        assert_eq!(
+            different.count(),
+            0,
+            "unless somebody set the clock just now"
+        );
     }
 
     #[test]
