@@ -41,6 +41,20 @@ impl Context {
     pub(crate) fn open(&self) -> Result<Tracker, Failure> {
         Tracker::open_in(&self.instance, &self.netns).map_err(not_seen)
     }
+
+    /// For those who look again and again: a detached tracker can still be read,
+    /// but nothing changes there any more.
+    pub(crate) fn still_there(&self, tracker: &Tracker) -> Result<(), Failure> {
+        match tracker.is_detached() {
+            true => Err(self.detached()),
+            false => Ok(()),
+        }
+    }
+
+    /// What to say of a tracker that was detached meanwhile.
+    pub(crate) fn detached(&self) -> Failure {
+        Failure::Runtime(format!("instance {} was detached", self.instance))
+    }
 }
 
 fn read_config(path: &Path) -> Result<Config, Failure> {

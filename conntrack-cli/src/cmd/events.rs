@@ -52,10 +52,7 @@ pub(crate) fn run(args: &EventsArgs, context: &Context) -> Result<ExitCode, Fail
             out.flush().map_err(Failure::output)?;
             return match left {
                 0 => Ok(ExitCode::SUCCESS),
-                _ => Err(Failure::Runtime(format!(
-                    "instance {} was detached",
-                    context.instance
-                ))),
+                _ => Err(context.detached()),
             };
         }
     }

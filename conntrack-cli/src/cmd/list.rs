@@ -44,6 +44,7 @@ pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<ExitCode, Failur
         if signals.wait(every)? {
             return Ok(ExitCode::SUCCESS);
         }
+        context.still_there(&tracker)?;
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn run(args: &StatsArgs, context: &Context) -> Result<ExitCode, Failu
         if wait(signals.as_ref(), args.interval.0)? {
             return Ok(ExitCode::SUCCESS);
         }
+        context.still_there(&tracker)?;
         show(&readings.next()?, args)?;
         if !args.watch {
             return Ok(ExitCode::SUCCESS);

@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 use std::io::BufReader;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::Child;
 use std::process::Stdio;
@@ -260,6 +261,51 @@ fn watching_goes_on_until_a_signal() {
         kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
     }
+}
+
+#[test]
+#[ignore = "root"]
+fn watching_ends_with_what_is_watched() {
+    for args in [
+        &["list", "--watch", "0.1", "-o", "json"][..],
+        &["stats", "--watch", "--interval", "0.1", "-o", "json"],
+    ] {
+        let netns = Netns::new();
+        netns.run(&["attach", "lo"]).ok();
+        let mut command = netns.command(args);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (_, mut reader) = line(&mut child);
+        netns.run(&["detach"]).ok();
+        // Another one of the name is not the one that was watched.
+        netns.run(&["attach", "lo"]).ok();
+        reader.read_to_string(&mut String::new()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {stderr}");
+        assert!(stderr.contains("was detached"), "{args:?}: {stderr}");
+        netns.run(&["detach"]).ok();
+    }
+}
+
+#[test]
+#[ignore = "root"]
+fn the_beginning_of_a_flow_is_always_the_same() {
+    let netns = Netns::new();
+    netns.run(&["attach", "lo"]).ok();
+    let _open = netns.connection();
+    let start = || {
+        let flows = schema::flows(&netns.run(&["list", "-o", "json"]).ok());
+        flows[0]["start"].clone()
+    };
+    let first = start();
+    for _ in 0..10 {
+        assert_eq!(start(), first);
+    }
+    netns.run(&["detach"]).ok();
 }
 
 #[test]
