@@ -71,6 +71,7 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
     config
         .validate()
         .map_err(|error| Failure::Usage(error.to_string()))?;
+    say_what_comes_later(config);
     match (running(&context)?, foreground) {
         (None, None) => {
             let tracker = build(context.config.clone(), &context, Keep::Pinned)?;
@@ -95,6 +96,22 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is in a configuration and not acted on yet.
+fn say_what_comes_later(config: &Config) {
+    if let Some(limit) = config.threshold {
+        say(format_args!(
+            "the threshold of {limit} new connections per second and source is not enforced yet: \
+             nothing will be dropped"
+        ));
+    }
+    if !config.ips.is_empty() {
+        say(format_args!(
+            "forwarding to the {} entries of ips: is not done yet: packets take their usual way",
+            config.ips.len()
+        ));
+    }
 }
 
 /// The tracker that runs under this name already. One whose hooks are all gone
