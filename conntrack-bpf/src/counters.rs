@@ -14,6 +14,7 @@ use conntrack_core::stats::PASS_REASONS;
 use conntrack_core::stats::TableCounts;
 use conntrack_core::stats::by_reason;
 use libbpf_rs::MapCore;
+use libbpf_rs::MapHandle;
 
 use crate::datapath::Datapath;
 use crate::datapath::Maps;
@@ -146,17 +147,26 @@ fn add(sum: &mut ct_cpu, counts: &ct_cpu) {
 pub fn memory_bytes(maps: &Maps) -> Result<u64> {
     let mut sum = 0;
     for (name, map) in maps.named() {
-        let path = format!("/proc/self/fdinfo/{}", map.as_fd().as_raw_fd());
-        let info = fs::read_to_string(&path).with_context(|| format!("read {path} of {name}"))?;
-        let bytes = memlock(&info).ok_or_else(|| {
-            let message = format!("{path} does not say how much memory the map {name} takes");
+        let bytes = map_memory(map).with_context(|| format!("look at the map {name}"))?;
+        sum += bytes.ok_or_else(|| {
+            let message = format!("/proc does not say how much memory the map {name} takes");
             Error::new(ErrorKind::Unsupported, message)
         })?;
-        sum += bytes;
     }
     Ok(sum)
 }
 
+/// Kernel memory of a map in bytes; `None` if the kernel does not say.
+///
+/// # Errors
+/// /proc is not mounted.
+pub(crate) fn map_memory(map: &MapHandle) -> Result<Option<u64>> {
+    let path = format!("/proc/self/fdinfo/{}", map.as_fd().as_raw_fd());
+    let info = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    Ok(memlock(&info))
+}
+
+/// Not libbpf-rs's, which has 32 bits for it.
 fn memlock(info: &str) -> Option<u64> {
     let line = info
         .lines()
@@ -194,6 +204,7 @@ mod tests {
     fn memory_is_found_in_fdinfo() {
         let info = "pos:\t0\nmap_type:\t2\nmemlock:\t4096\nmap_id:\t7\n";
         assert_eq!(memlock(info), Some(4096));
+        assert_eq!(memlock("memlock:\t11453251584\n"), Some(11_453_251_584));
         assert_eq!(memlock("pos:\t0\n"), None);
     }
 }

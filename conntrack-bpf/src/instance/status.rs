@@ -18,6 +18,7 @@ use nix::time::ClockId;
 use nix::time::clock_gettime;
 
 use super::Instance;
+use crate::counters;
 use crate::defines::SLOTS;
 use crate::devices;
 use crate::error::Context;
@@ -128,9 +129,8 @@ impl Instance {
 
 /// The kernel's own figure, or what the values take where it says nothing.
 fn memory(map: &MapHandle) -> Result<u64> {
-    let info = map.query_fdinfo().context("look at a map's memory")?;
     let values = u64::from(map.value_size()) * u64::from(map.max_entries());
-    Ok(info.memlock.unwrap_or(values))
+    Ok(counters::map_memory(map)?.unwrap_or(values))
 }
 
 /// What was said at attaching, and what has changed since.
