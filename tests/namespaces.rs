@@ -3,17 +3,23 @@
 
 mod common;
 
+use std::fs::File;
 use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::process;
 use std::process::Command;
 use std::time::Duration;
 use std::time::Instant;
 
 use common::Name;
+use common::has_tcx;
 use common::hooks;
 use common::link::veth;
 use common::native;
 use common::netns::Netns;
 use common::pinned;
+use common::present;
+use conntrack::ErrorKind;
 use conntrack::Flow;
 use conntrack::Keep;
 use conntrack::L4;
@@ -178,4 +184,36 @@ fn attached_from_outside_it_sees_the_inside() {
     assert_eq!(udp_flows(&outside).len(), 1);
     assert_eq!(inside.len(), 1);
     assert_eq!(inside[0].interface.as_deref(), Some("wire"));
+}
+
+/// A namespace that has neither a name nor a process in it: its interfaces are as
+/// they were, but nobody finds it.
+#[test]
+#[ignore = "root"]
+fn out_of_sight_is_not_dead() {
+    let here = Netns::new();
+    here.sh("ip link add v0 type veth peer name v1");
+    let name = Name::new();
+    let door = File::open(here.path()).expect("the namespace");
+    let path = format!("/proc/{}/fd/{}", process::id(), door.as_raw_fd());
+    let builder = Tracker::builder().instance(&name.0).interface("v0");
+    let builder = builder.netns(NetnsRef::Path(path.into())).max_flows(1000);
+    drop(builder.keep(Keep::Pinned).attach().expect("attach"));
+    drop(door);
+
+    let tracker = Tracker::open(&name.0).expect("open");
+    assert!(!tracker.is_dead(), "XDP is still on v0");
+    let elsewhere = Tracker::builder().instance(&name.0).interface("lo");
+    let error = elsewhere.keep(Keep::Pinned).attach().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InUse, "{error:#}");
+    drop(tracker);
+
+    conntrack::detach(&name.0).expect("detach");
+    let left = present(&here, "v0");
+    if has_tcx() {
+        assert_eq!(left, [""; 0]);
+    } else {
+        // Filters can't be reached from here; the program says so.
+        assert_eq!(left, ["clsact egress ct_tc_egress"]);
+    }
 }

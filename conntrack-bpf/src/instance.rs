@@ -178,7 +178,7 @@ impl Instance {
             Err(error) => {
                 state.attachments.clear();
                 if let Some(dir) = state.dir.take().filter(PinDir::exists) {
-                    warn_of(teardown::take_down(&dir));
+                    warn_of(teardown::take_down(&dir).map(drop));
                 }
                 return Err(error);
             }
@@ -268,7 +268,8 @@ impl Instance {
     /// died, or the interfaces went. Attaching under its name starts anew then.
     /// One from which every interface was removed by name is not dead.
     pub fn is_dead(&self) -> bool {
-        teardown::is_dead(&self.datapath, self.netns.as_deref())
+        let state = self.state();
+        teardown::is_dead(state.dir.as_ref(), &self.datapath, self.netns.as_deref())
     }
 
     /// Whether it has been detached, by this process or another: it tracks nothing
@@ -364,7 +365,8 @@ impl Instance {
         let _lock = self.lock(&state, "detaching")?;
         state.attachments.clear();
         if let Some(dir) = state.dir.take() {
-            teardown::take_down(&dir)?;
+            // Its programs are held here: nobody can tell what is left out of sight.
+            drop(teardown::take_down(&dir)?);
         }
         state.pinned = false;
         state.lock = None;
@@ -433,7 +435,7 @@ impl Drop for Instance {
         let mut state = self.state();
         state.attachments.clear();
         if let Some(dir) = state.dir.take().filter(|_| state.lock.is_some()) {
-            warn_of(teardown::take_down(&dir));
+            warn_of(teardown::take_down(&dir).map(drop));
         }
     }
 }

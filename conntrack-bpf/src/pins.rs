@@ -203,6 +203,13 @@ impl PinDir {
         programs.map(|program| program.id()).collect()
     }
 
+    /// Whether one of the links still has its interface.
+    pub(crate) fn has_live_links(&self) -> bool {
+        let links = self.names("link_").unwrap_or_default();
+        let mut links = links.iter();
+        links.any(|path| sys::link_interface(path).is_ok_and(|ifindex| ifindex != 0))
+    }
+
     /// Removes every link, which detaches.
     pub(crate) fn remove_links(&self) -> Result<()> {
         for path in self.names("link_")? {

@@ -236,6 +236,40 @@ pub(crate) fn detach_link(path: &Path) -> Result<(), Errno> {
     }
 }
 
+/// The interface of a pinned XDP or tcx link, by its index in its own namespace; 0
+/// if it is gone.
+pub(crate) fn link_interface(path: &Path) -> Result<u32, Errno> {
+    let (link, kind) = open_pin(path)?;
+    if kind.is_some_and(|kind| kind != BpfObject::Link) {
+        return Err(Errno::EINVAL);
+    }
+    let mut info = libbpf_sys::bpf_link_info::default();
+    let mut len = size_of::<libbpf_sys::bpf_link_info>() as u32;
+    // SAFETY: the descriptor is open for the call; `len` bytes may be written.
+    let code = unsafe {
+        libbpf_sys::bpf_link_get_info_by_fd(link.as_raw_fd(), &raw mut info, &raw mut len)
+    };
+    if code < 0 {
+        return Err(Errno::from_raw(-code));
+    }
+    // SAFETY: both are plain numbers, which any bytes are.
+    let (xdp, tcx) = unsafe {
+        let kinds = &info.__bindgen_anon_1;
+        (kinds.xdp.ifindex, kinds.tcx.ifindex)
+    };
+    match info.type_ {
+        libbpf_sys::BPF_LINK_TYPE_XDP => Ok(xdp),
+        libbpf_sys::BPF_LINK_TYPE_TCX => Ok(tcx),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Whether there is a program of this id.
+pub(crate) fn is_loaded(id: u32) -> bool {
+    // SAFETY: a call without pointers.
+    owned(unsafe { libbpf_sys::bpf_prog_get_fd_by_id(id) }).is_ok()
+}
+
 /// A descriptor that lives as long as its owner does, and is open as long.
 pub(crate) fn borrow<T>(fd: RawFd, _owner: &T) -> BorrowedFd<'_> {
     // SAFETY: callers hand over a descriptor that the owner closes when dropped,

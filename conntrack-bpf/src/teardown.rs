@@ -2,6 +2,9 @@
 //! name, or because who set them up died on the way.
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use conntrack_core::Hook;
 use conntrack_core::Hooks;
@@ -25,6 +28,7 @@ use crate::records::AttachRecord;
 use crate::records::Meta;
 use crate::shape;
 use crate::support::DeviceSupport;
+use crate::sys;
 
 /// Reserves the name of an instance: takes its lock, and clears away what a
 /// process left that died.
@@ -36,12 +40,13 @@ pub(crate) fn claim(dir: &PinDir, purpose: &str) -> Result<Lock> {
     match dir.inspect()? {
         Condition::Absent => return Ok(lock),
         Condition::HalfMade => {}
-        Condition::Ready(datapath) if is_dead(&datapath, home(&datapath.meta).as_ref()) => {}
+        Condition::Ready(datapath)
+            if is_dead(Some(dir), &datapath, home(&datapath.meta).as_ref()) => {}
         Condition::Ready(datapath) => return Err(alive(dir, &datapath)),
     }
     let instance = dir.instance();
     tracing::info!("instance {instance} was left by a process that died; it starts anew");
-    take_down(dir)?;
+    take_down(dir)?.tell(instance);
     Ok(lock)
 }
 
@@ -56,14 +61,15 @@ fn alive(dir: &PinDir, datapath: &Datapath) -> Error {
 
 /// Whether none of its programs sits on an interface any more: its process died,
 /// or the interfaces went. One from which every interface was removed by name is
-/// not dead. Pinned links say nothing: they outlive their interface.
-pub(crate) fn is_dead(datapath: &Datapath, netns: Option<&Netns>) -> bool {
+/// not dead. Where its namespace is gone, or out of sight, pinned links know
+/// whether they still have an interface; of filters nobody does.
+pub(crate) fn is_dead(dir: Option<&PinDir>, datapath: &Datapath, netns: Option<&Netns>) -> bool {
     let records = AttachRecord::read_all(&datapath.maps.attach);
     if records.is_ok_and(|records| records.is_empty()) {
         return false;
     }
     let Some(netns) = netns else {
-        return true; // its interfaces are gone
+        return !dir.is_some_and(PinDir::has_live_links);
     };
     let programs = datapath.programs.packet_ids();
     let live = live_hooks(netns, &KernelSupport::probe(), &programs);
@@ -113,38 +119,82 @@ pub(crate) fn live_hooks(
     })?
 }
 
+/// What an instance may have left that was taken down: filters in a namespace that
+/// is not in sight. If it is gone, so are they.
+#[derive(Debug, Default)]
+#[must_use = "somebody should be told"]
+pub(crate) struct Unseen {
+    /// Inode of the namespace.
+    netns: u64,
+    /// Names of interfaces with filters.
+    interfaces: Vec<String>,
+    programs: Vec<u32>,
+}
+
+impl Unseen {
+    /// How long the kernel may take to free a program that nobody uses.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// Warns of filters that are still there: they keep their programs. Nobody in
+    /// this process may hold one of those.
+    pub(crate) fn tell(&self, instance: &str) {
+        let end = Instant::now() + Self::PATIENCE;
+        while self.programs.iter().any(|&id| sys::is_loaded(id)) {
+            if Instant::now() > end {
+                let (netns, names) = (self.netns, self.interfaces.join(", "));
+                tracing::warn!(
+                    "the network namespace of instance {instance} (inode {netns}) is not in sight: \
+                     its clsact filters on {names} are left, or another process has it open; \
+                     in there, `tc filter del dev NAME ingress` and `egress` remove them"
+                );
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
 /// Detaches and unpins an instance. Who calls it holds its lock.
 ///
 /// # Errors
 /// `AbiMismatch`, with nothing touched, if there are files of other names; what
 /// the kernel refuses: what is not removed then can be removed by calling it
 /// again.
-pub(crate) fn take_down(dir: &PinDir) -> Result<()> {
+pub(crate) fn take_down(dir: &PinDir) -> Result<Unseen> {
     dir.check_names()?;
     dir.remove_links()?;
-    remove_filters(dir)?;
-    dir.remove()
+    let unseen = remove_filters(dir)?;
+    dir.remove()?;
+    Ok(unseen)
 }
 
 /// Filters outlive links and pins. Records, pins and the namespace may be there
 /// or not.
-fn remove_filters(dir: &PinDir) -> Result<()> {
+fn remove_filters(dir: &PinDir) -> Result<Unseen> {
     let open = |name: &str| MapHandle::from_pinned_path(dir.path().join(name)).ok();
     let records = open("map_attach").filter(shape::is_attach);
     let records = records.map(|map| AttachRecord::read_all(&map));
     let mut records = records.transpose()?.unwrap_or_default();
     records.retain(has_filters);
     let meta = open("map_meta").and_then(|map| shape::check_meta(&dir.path(), &map).ok());
-    let Some(netns) = meta.filter(|_| !records.is_empty()).as_ref().and_then(home) else {
-        return Ok(());
+    let Some(meta) = meta.filter(|_| !records.is_empty()) else {
+        return Ok(Unseen::default());
     };
     let programs = dir.program_ids();
+    let Some(netns) = home(&meta) else {
+        return Ok(Unseen {
+            netns: meta.netns_ino,
+            interfaces: records.into_iter().map(|record| record.name).collect(),
+            programs,
+        });
+    };
     netns.run(|| {
         let mut each = records.iter();
         each.try_for_each(|record| {
             attach::remove_filters(record.ifindex, &programs, record.made_clsact)
         })
-    })?
+    })??;
+    Ok(Unseen::default())
 }
 
 /// Whether the interface has, or may have, filters of ours.
@@ -172,7 +222,9 @@ pub fn detach(instance: &str) -> Result<()> {
     if !is_there(&dir)? {
         return Err(absent());
     }
-    take_down(&dir).with_context(|| format!("detach instance {instance}"))
+    let unseen = take_down(&dir).with_context(|| format!("detach instance {instance}"))?;
+    unseen.tell(instance);
+    Ok(())
 }
 
 /// Whether there is something in the directory, be it broken or foreign.
