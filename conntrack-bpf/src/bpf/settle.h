@@ -141,6 +141,14 @@ static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu
 	__u64 before = ref->word;
 
 	if (answer == CT_REFUSE) {
+		/* What it changed before it was refused: TCP's options, SCTP's chunks. */
+		if (word != ref->word) {
+			if (__sync_val_compare_and_swap(&flow->word, ref->word, word) != ref->word)
+				return CT_AGAIN;
+			ref->word = word;
+			if ((word ^ before) & CT_W_NOTABLE)
+				ct_tell(&w->event, ref, v6, word, CT_EVENT_UPDATE, 0, pkt->now);
+		}
 		ct_tcp_apply(flow, dir, pkt, fx);
 		if (fx->mismatch)
 			ct_tcp_mismatch(flow, ref->word, dir, pkt);

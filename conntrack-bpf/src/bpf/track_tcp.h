@@ -185,7 +185,10 @@ static __always_inline void ct_tcp_accept(const struct ct_flow *flow, __u64 old,
 	fx->word = ct_word_with(fx->word, next, ct_tcp_timeout(flow, old, segment, next, pkt, fx));
 }
 
-/* Second half: the window, unless the segment is exempt, and then its effect. */
+/*
+ * Second half: the window, unless the segment is exempt, and then its effect.
+ * What a SYN offers stays taken down, though its numbers be refused.
+ */
 static __always_inline void ct_tcp_decide(const struct ct_flow *flow, __u64 word, enum ct_dir dir,
 					  const struct ct_pkt *pkt, struct ct_tcp_effect *fx)
 {
@@ -199,7 +202,6 @@ static __always_inline void ct_tcp_decide(const struct ct_flow *flow, __u64 word
 		fx->store = 1;
 		fx->mismatch = window == CT_WINDOW_INVALID;
 		fx->answer = window == CT_WINDOW_IGNORE ? CT_IGNORE : CT_REFUSE;
-		fx->word = word;
 		return;
 	}
 	ct_tcp_accept(flow, word, dir, pkt, fx);
