@@ -73,7 +73,11 @@ static __always_inline int ct_sctp_beat(struct ct_sctp *s, const struct ct_pkt *
 	return 1;
 }
 
-/* INIT and INIT ACK say which tag the other end is to carry. Returns 0 for an invalid one. */
+/*
+ * INIT and INIT ACK say which tag the other end is to carry; one that says what
+ * is known changes nothing, but that a flow's first INIT is its end's. Returns 0
+ * for an invalid one.
+ */
 static __always_inline int ct_sctp_init(struct ct_sctp *s, const struct ct_pkt *pkt, __u32 kind)
 {
 	const __u64 own = 1ULL << (CT_W_SCTP_INIT_SHIFT + (s->dir & 1));
@@ -82,7 +86,7 @@ static __always_inline int ct_sctp_init(struct ct_sctp *s, const struct ct_pkt *
 
 	if (pkt->options & CT_SCTP_SHORT)
 		return 0;
-	if (tag == pkt->ack)
+	if (tag == pkt->ack && ct_word_state(s->word) != CT_SCTP_NONE)
 		return 1;
 	if (kind == CT_CHUNK_INIT) {
 		if ((s->word & own) && (s->word & other))
