@@ -23,12 +23,26 @@ static __always_inline int ct_has_ports(__u8 proto)
 }
 
 /*
+ * A flow of a host to itself with one port for both ends has one tuple for both
+ * directions. In nf_conntrack's table that of the answers is met first, so all
+ * but its first packet are answers; and so they are here, if the opener is the
+ * end that sends none of them.
+ */
+static __always_inline int ct_one_tuple(const struct ct_pkt *pkt, const struct ct_key *key)
+{
+	if (key->lo[0] != key->hi[0] || key->lo_port_be != key->hi_port_be || ct_is_icmp(pkt))
+		return 0;
+	return pkt->family == 4 || (key->lo[1] == key->hi[1] && key->lo[2] == key->hi[2] &&
+				    key->lo[3] == key->hi[3]);
+}
+
+/*
  * The first packet of a flow: its word, less phase and generation, or 0 if it
  * cannot begin one.
  */
 static __always_inline __u64 ct_open(const struct ct_pkt *pkt, const struct ct_key *key)
 {
-	__u64 word = key->src_is_hi ? CT_W_ORIG_HI : 0;
+	__u64 word = key->src_is_hi || ct_one_tuple(pkt, key) ? CT_W_ORIG_HI : 0;
 
 	if (pkt->proto == IPPROTO_TCP)
 		return ct_tcp_open(pkt, word);
