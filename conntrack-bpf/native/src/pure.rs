@@ -11,6 +11,8 @@ pub enum IcmpClass {
     Query,
     /// Carries the packet it complains of.
     Error,
+    /// So does ICMPv6's redirect, further behind.
+    Redirect,
     /// Neighbour discovery and multicast listeners.
     Untracked,
 }
@@ -39,7 +41,8 @@ pub fn icmp_classify(proto: u8, kind: u8) -> IcmpClass {
     match unsafe { ffi::ct_native_icmp_classify(proto, kind) } {
         1 => IcmpClass::Query,
         2 => IcmpClass::Error,
-        3 => IcmpClass::Untracked,
+        3 => IcmpClass::Redirect,
+        4 => IcmpClass::Untracked,
         _ => IcmpClass::Invalid,
     }
 }

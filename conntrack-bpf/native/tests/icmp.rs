@@ -21,6 +21,7 @@ fn every_type_has_the_class_nf_conntrack_gives_it() {
             0..=127 => IcmpClass::Error,
             128 | 129 | 139 | 140 => IcmpClass::Query,
             130..=136 | 143 | 151..=152 => IcmpClass::Untracked,
+            137 => IcmpClass::Redirect,
             _ => IcmpClass::Invalid,
         };
         assert_eq!(pure::icmp_classify(ICMPV6, kind), v6, "ICMPv6 type {kind}");

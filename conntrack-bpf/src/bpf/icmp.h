@@ -23,6 +23,7 @@ enum ct_icmp_class {
 	CT_ICMP_INVALID,
 	CT_ICMP_QUERY,	   /* a request, or the answer to one */
 	CT_ICMP_ERROR,	   /* carries the packet it complains of */
+	CT_ICMP_REDIRECT,  /* so does ICMPv6's redirect, further behind */
 	CT_ICMP_UNTRACKED, /* neighbour discovery, multicast listeners and routers */
 };
 
@@ -70,6 +71,8 @@ static __always_inline enum ct_icmp_class ct_icmp6_classify(__u8 type)
 	case 151:
 	case 152:
 		return CT_ICMP_UNTRACKED;
+	case 137:
+		return CT_ICMP_REDIRECT;
 	default:
 		return CT_ICMP_INVALID;
 	}

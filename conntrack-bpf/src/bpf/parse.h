@@ -41,16 +41,19 @@ static __always_inline enum ct_pass ct_parse_udp(const struct ct_mem *m, struct 
 	return ct_parse_ports(m, f, pkt, 8);
 }
 
-/* UDP-Lite's checksum is no option, and its coverage must fit. */
+/*
+ * UDP-Lite has how much its checksum covers where UDP has its length, 0 for all
+ * of it; and the checksum is a must. Of a fragment nobody can tell.
+ */
 static __always_inline enum ct_pass ct_parse_udplite(const struct ct_mem *m, struct ct_frame *f,
 						     struct ct_pkt *pkt)
 {
 	__be16 *udp = ct_at(m, f->off, 8);
-	__u32 cover;
+	__u32 covered;
 
 	if (udp && !f->fragmented) {
-		cover = bpf_ntohs(udp[2]);
-		if ((cover && cover < 8) || f->off + cover > f->l3_end || !udp[3])
+		covered = bpf_ntohs(udp[2]);
+		if (!udp[3] || (covered && (covered < 8 || f->off + covered > f->l3_end)))
 			pkt->kind = CT_KIND_INVALID;
 	}
 	return ct_parse_ports(m, f, pkt, 8);
@@ -179,6 +182,32 @@ __weak __noinline int ct_inner_skb(struct __sk_buff *ctx, struct ct_frame *f, st
 	return f && pkt ? ct_parse_inner(&m, f, pkt) : CT_PASS_INTERNAL;
 }
 
+/*
+ * ICMPv6's redirect has a target and a destination before its options, the first
+ * of which is the packet it is about. Only a router on the link may send it.
+ * Leaves f->off at that packet.
+ */
+#define CT_REDIRECT_OPTIONS  40
+#define CT_REDIRECTED_HEADER 4
+
+static __always_inline int ct_redirect_sound(const struct ct_mem *m, struct ct_frame *f,
+					     const struct ct_pkt *pkt)
+{
+	__u8 *hop_limit = ct_at(m, f->l3 + 7, 1);
+	__u8 *code = ct_at(m, f->off + 1, 1);
+	__u8 *option = ct_at(m, f->off + CT_REDIRECT_OPTIONS, 2);
+
+	if (!hop_limit || !code || !option || f->off + CT_REDIRECT_OPTIONS + 2 > f->l3_end)
+		return 0;
+	if (*code || *hop_limit != 255 ||
+	    (pkt->src[0] & bpf_htonl(0xffc00000)) != bpf_htonl(0xfe800000))
+		return 0;
+	if (option[0] != CT_REDIRECTED_HEADER || !option[1])
+		return 0;
+	f->off += CT_REDIRECT_OPTIONS + 8;
+	return 1;
+}
+
 static __always_inline enum ct_pass ct_parse_icmp(const struct ct_mem *m, struct ct_frame *f,
 						  struct ct_pkt *pkt)
 {
@@ -196,6 +225,12 @@ static __always_inline enum ct_pass ct_parse_icmp(const struct ct_mem *m, struct
 	case CT_ICMP_QUERY:
 		ct_icmp_tuple(pkt, f->proto, icmp);
 		return CT_PARSED;
+	case CT_ICMP_REDIRECT:
+		if (!ct_redirect_sound(m, f, pkt)) {
+			pkt->kind = CT_KIND_INVALID;
+			return CT_PARSED;
+		}
+		return m->xdp ? ct_inner_xdp(m->ctx, f, pkt) : ct_inner_skb(m->ctx, f, pkt);
 	case CT_ICMP_ERROR:
 		f->off += sizeof(*icmp);
 		return m->xdp ? ct_inner_xdp(m->ctx, f, pkt) : ct_inner_skb(m->ctx, f, pkt);
