@@ -29,6 +29,7 @@ mod counters;
 mod doctor;
 mod events;
 mod flows;
+mod follow;
 mod reader;
 mod replay;
 #[cfg(feature = "async")]
@@ -45,6 +46,7 @@ pub use conntrack_bpf::Result;
 pub use conntrack_bpf::detach;
 pub use conntrack_bpf::instance::AttachReport;
 pub use conntrack_bpf::instance::Attached;
+pub use conntrack_bpf::instance::Change;
 pub use conntrack_bpf::instance::Keep;
 pub use conntrack_core::AttachConfig;
 pub use conntrack_core::Config;
@@ -109,6 +111,7 @@ pub use doctor::doctor_in;
 pub use events::Events;
 pub use events::EventsBuilder;
 pub use flows::Flows;
+pub use follow::Follow;
 pub use replay::Replay;
 #[cfg(feature = "async")]
 pub use stream::EventStream;

@@ -1,5 +1,8 @@
 //! A running tracker: where it sits, how it lives, what it says of itself.
 
+use std::sync::Arc;
+use std::sync::Weak;
+
 use conntrack_bpf::instance::Instance;
 use conntrack_core::InterfacePattern;
 use conntrack_core::Mode;
@@ -36,7 +39,7 @@ use crate::reader::Reader;
 #[must_use = "dropping a tracker that is not pinned detaches it"]
 #[derive(Debug)]
 pub struct Tracker {
-    instance: Instance,
+    instance: Arc<Instance>,
     reader: Reader,
 }
 
@@ -79,13 +82,17 @@ impl Tracker {
 
     pub(crate) fn from_instance(instance: Instance) -> Self {
         Self {
-            instance,
+            instance: Arc::new(instance),
             reader: Reader::default(),
         }
     }
 
     pub(crate) fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    pub(crate) fn weak_instance(&self) -> Weak<Instance> {
+        Arc::downgrade(&self.instance)
     }
 
     pub(crate) fn reader(&self) -> &Reader {
@@ -187,7 +194,8 @@ impl Tracker {
 
     /// Looks anew which bridges, bonds, VLANs and the like are stacked on the
     /// attached interfaces, so that packets forwarded through new ones are not
-    /// counted twice. A program that runs for long calls it now and then.
+    /// counted twice. A program that runs for long calls it now and then, or has
+    /// [`Tracker::follow`] do it at every change.
     ///
     /// # Errors
     /// What the kernel says.

@@ -6,7 +6,9 @@ mod support;
 
 use std::process::ExitCode;
 
+use conntrack::Change;
 use conntrack::Mode;
+use conntrack::Tracker;
 use libtest_mimic::Arguments;
 use libtest_mimic::Failed;
 use libtest_mimic::Trial;
@@ -26,12 +28,13 @@ use support::tracked;
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 5] = [
+const TESTS: [Test; 6] = [
     ("vlan_devices_by_xdp", || vlan_devices(Mode::Native)),
     ("vlan_devices_by_tc", || vlan_devices(Mode::Tc)),
     ("qinq_devices_by_xdp", || qinq_devices(Mode::Native)),
     ("qinq_devices_by_tc", || qinq_devices(Mode::Tc)),
     ("bond_of_tracked_ports", bond_of_tracked_ports),
+    ("vlan_devices_made_later", vlan_devices_made_later),
 ];
 
 fn main() -> ExitCode {
@@ -91,13 +94,17 @@ fn over_a_trunk(host: &Netns, leaves: [&Netns; 2], interfaces: &[&str], mode: Mo
     host.forward();
     kernel::track(host);
     let tracker = tracked::track(host, interfaces, mode);
+    use_trunk(&tracker, host, leaves);
+}
+
+fn use_trunk(tracker: &Tracker, host: &Netns, leaves: [&Netns; 2]) {
     converse(leaves[0], host, 1, 1);
     converse(host, leaves[1], 2, 2);
     converse(leaves[0], leaves[1], 2, 2);
-    let rows = tracked::assert_same(&tracker, || kernel::rows(host));
+    let rows = tracked::assert_same(tracker, || kernel::rows(host));
     assert_eq!(rows.len(), 3 * 6, "{rows:#?}");
     assert!(rows.iter().all(|row| row.seen_reply), "{rows:#?}");
-    tracked::assert_clean(&tracker);
+    tracked::assert_clean(tracker);
 }
 
 fn vlan_devices(mode: Mode) {
@@ -109,6 +116,35 @@ fn vlan_devices(mode: Mode) {
         leaf(&stacked(&far, "trunk", &name, &kind), net)
     });
     over_a_trunk(&host, leaves.each_ref(), &["trunk"], mode);
+}
+
+/// The same where the devices come after the tracker, which follows.
+fn vlan_devices_made_later() {
+    let (host, far) = (Netns::new(), Netns::new());
+    host.forward();
+    kernel::track(&host);
+    veth((&host, "trunk"), (&far, "trunk"));
+    let tracker = tracked::track(&host, &["trunk"], Mode::Auto);
+    let mut follow = tracker
+        .follow(["trunk", "v?0"], Mode::Auto)
+        .expect("follow");
+    let leaves = [(10, 1), (20, 2)].map(|(id, net)| {
+        let (name, kind) = (format!("v{id}"), format!("vlan id {id}"));
+        address(&stacked(&host, "trunk", &name, &kind), net, 1);
+        leaf(&stacked(&far, "trunk", &name, &kind), net)
+    });
+    let mut skipped = Vec::new();
+    while let Some(change) = follow.try_next().expect("follow") {
+        match change {
+            Change::Skipped(one) => skipped.push(format!("{}: {}", one.interface, one.why)),
+            other => panic!("{other:?}"),
+        }
+    }
+    for name in ["v10", "v20"] {
+        let why = format!("{name}: it is stacked on trunk");
+        assert!(skipped.contains(&why), "{skipped:?}");
+    }
+    use_trunk(&tracker, &host, leaves.each_ref());
 }
 
 fn qinq_devices(mode: Mode) {

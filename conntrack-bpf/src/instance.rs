@@ -1,6 +1,7 @@
 //! A running tracker: a data path, the interfaces it is attached to, and its
 //! pins, if it has any.
 
+mod follow;
 mod interfaces;
 mod status;
 
@@ -14,6 +15,8 @@ use conntrack_core::Config;
 use conntrack_core::Hooks;
 use conntrack_core::Sysctls;
 
+pub use self::follow::Change;
+pub use self::follow::Follower;
 use crate::attach;
 use crate::attach::Attachment;
 use crate::choose::NotAttached;
@@ -38,7 +41,7 @@ use crate::records::AttachRecord;
 use crate::settings;
 use crate::sweep;
 use crate::targets;
-use crate::targets::Refused;
+use crate::targets::Search;
 use crate::teardown;
 
 /// How long an instance lives, and who sees it.
@@ -137,8 +140,7 @@ impl Instance {
         let kernel = KernelSupport::probe();
         plan::kernel_is_new_enough(&kernel)?;
         let netns = Arc::new(Netns::open(&request.netns)?);
-        let (names, mode) = (&config.attach.interfaces, config.attach.mode);
-        let wanted = Wanted::new(names)?;
+        let wanted = Wanted::new(&config.attach.interfaces)?;
         let wanted = match request.lenient {
             true => wanted.followed(),
             false => wanted,
@@ -154,8 +156,8 @@ impl Instance {
             state.pinned = request.keep == Keep::Pinned;
         }
         // Not earlier: what a dead process left would be in the way.
-        let mut refused = Refused::new();
-        let found = targets::resolve(&netns, &kernel, &wanted, mode, &[].into(), &mut refused)?;
+        let mut search = Search::new(&netns, kernel, wanted, config.attach.mode);
+        let found = search.find(&[].into())?;
         let mut datapath = Datapath::load(&LoadOptions::new(config))?;
         datapath.meta.netns_ino = netns.id().inode;
         datapath.meta.netns_dev = netns.id().device;
@@ -170,9 +172,8 @@ impl Instance {
             attached: Attached::default(),
             state: Mutex::new(State::default()),
         };
-        let attach = |instance: &Self, state: &mut State| {
-            instance.attach_found(state, found, &wanted, mode, &kernel, &mut refused)
-        };
+        let attach =
+            |instance: &Self, state: &mut State| instance.attach_found(state, found, &mut search);
         match instance.set_up(&mut state, attach) {
             Ok(attached) => instance.attached = attached,
             Err(error) => {

@@ -18,6 +18,7 @@ pub mod events;
 mod ifaces;
 pub mod instance;
 mod key;
+mod links;
 mod listeners;
 mod lock;
 mod log;

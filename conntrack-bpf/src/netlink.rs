@@ -2,19 +2,27 @@
 //! It knows no device and no filter; those are `devices`' and `clsact`'s.
 
 use std::io::IoSliceMut;
+use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
+use nix::fcntl::FcntlArg;
+use nix::fcntl::OFlag;
+use nix::fcntl::fcntl;
 use nix::sys::socket::AddressFamily;
 use nix::sys::socket::MsgFlags;
 use nix::sys::socket::NetlinkAddr;
 use nix::sys::socket::SockFlag;
 use nix::sys::socket::SockProtocol;
 use nix::sys::socket::SockType;
+use nix::sys::socket::bind;
 use nix::sys::socket::recvmsg;
 use nix::sys::socket::sendto;
+use nix::sys::socket::setsockopt;
 use nix::sys::socket::socket;
+use nix::sys::socket::sockopt::RcvBufForce;
 
 const HEADER: usize = 16; // struct nlmsghdr
 const ALIGN: usize = 4;
@@ -25,6 +33,10 @@ const NLM_F_ACK: u16 = libc::NLM_F_ACK as u16;
 const NLM_F_DUMP: u16 = libc::NLM_F_DUMP as u16;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLA_TYPE_MASK: u16 = 0x3fff; // without the bits for nesting and byte order
+
+/// Room for what is not read yet of a socket that hears: a thousand links that
+/// change at once.
+const HEARING_BYTES: usize = 4 << 20;
 
 /// How often a dump that changed under our hands is asked for anew.
 const DUMP_TRIES: usize = 5;
@@ -139,6 +151,12 @@ pub(crate) struct Netlink {
     socket: OwnedFd,
 }
 
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl Netlink {
     pub(crate) fn open() -> Result<Self, Errno> {
         let socket = socket(
@@ -148,6 +166,34 @@ impl Netlink {
             SockProtocol::NetlinkRoute,
         )?;
         Ok(Self { socket })
+    }
+
+    /// A socket that hears what becomes of these groups, a mask of `RTMGRP_*`.
+    pub(crate) fn subscribe(groups: i32) -> Result<Self, Errno> {
+        let this = Self::open()?;
+        bind(
+            this.socket.as_raw_fd(),
+            &NetlinkAddr::new(0, groups.cast_unsigned()),
+        )?;
+        let flags = OFlag::from_bits_retain(fcntl(&this.socket, FcntlArg::F_GETFL)?);
+        fcntl(&this.socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        // More than the default if we may, less loss if we may not.
+        let _ = setsockopt(&this.socket, RcvBufForce, &HEARING_BYTES);
+        Ok(this)
+    }
+
+    /// Gives what was heard so far to `each`, with its type; false if something
+    /// was lost.
+    pub(crate) fn hear(&self, mut each: impl FnMut(u16, &[u8])) -> Result<bool, Errno> {
+        let mut whole = true;
+        loop {
+            match self.receive() {
+                Ok(bytes) => messages(&bytes).for_each(|(kind, _, body)| each(kind, body)),
+                Err(Errno::EAGAIN) => return Ok(whole),
+                Err(Errno::ENOBUFS) => whole = false,
+                Err(errno) => return Err(errno),
+            }
+        }
     }
 
     /// Asks for something to be done.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use conntrack_core::Mode;
 
@@ -47,8 +48,91 @@ pub(crate) type Refused = BTreeMap<u32, String>;
 /// The interfaces that a request stands for.
 #[derive(Debug)]
 pub(crate) struct Found {
+    /// To be attached to.
     pub(crate) targets: Vec<Target>,
+    /// Attached already, and rightly so.
+    pub(crate) kept: BTreeSet<u32>,
     pub(crate) skipped: Vec<NotAttached>,
+}
+
+/// Looks for interfaces to attach to, again and again.
+#[derive(Debug)]
+pub(crate) struct Search {
+    pub(crate) netns: Arc<Netns>,
+    pub(crate) kernel: KernelSupport,
+    pub(crate) wanted: Wanted,
+    pub(crate) mode: Mode,
+    /// Attached, and open to another decision.
+    pub(crate) known: BTreeSet<u32>,
+    /// Not attached, and not to be.
+    pub(crate) except: BTreeSet<u32>,
+    /// Those that refused, but for a named one, on which the search ends.
+    pub(crate) refused: Refused,
+}
+
+impl Search {
+    pub(crate) fn new(
+        netns: &Arc<Netns>,
+        kernel: KernelSupport,
+        wanted: Wanted,
+        mode: Mode,
+    ) -> Self {
+        Self {
+            netns: Arc::clone(netns),
+            kernel,
+            wanted,
+            mode,
+            known: BTreeSet::new(),
+            except: BTreeSet::new(),
+            refused: Refused::new(),
+        }
+    }
+
+    /// Finds them and decides about each, by what is on it at this moment;
+    /// `attached` are the interfaces that the instance has already.
+    ///
+    /// # Errors
+    /// As [`check`]; what [`Plan`] says to one that is named.
+    pub(crate) fn find(&mut self, attached: &BTreeSet<u32>) -> Result<Found> {
+        let all = attach::devices(&self.netns)?;
+        check(&self.netns, &all, &self.wanted, attached)?;
+        let taken = attached.difference(&self.known).chain(&self.except);
+        let taken: BTreeSet<u32> = taken.copied().collect();
+        let mut targets = BTreeMap::new();
+        loop {
+            let choice = choose::choose(&all, &self.wanted, &taken, &self.refused);
+            let (kept, mut news): (Vec<_>, Vec<_>) = choice
+                .chosen
+                .iter()
+                .partition(|device| attached.contains(&device.ifindex));
+            news.retain(|device| !targets.contains_key(&device.ifindex));
+            if news.is_empty() {
+                let chosen = choice.chosen.iter();
+                let chosen = chosen.filter_map(|device| targets.remove(&device.ifindex));
+                return Ok(Found {
+                    targets: chosen.collect(),
+                    kept: kept.iter().map(|device| device.ifindex).collect(),
+                    skipped: choice.skipped,
+                });
+            }
+            let planned = self
+                .netns
+                .run(|| plan_each(&news, &self.kernel, self.mode))?;
+            for (device, target) in planned? {
+                let optional = self.wanted.lenient || !self.wanted.names_it(device);
+                match target {
+                    Ok(target) => {
+                        targets.insert(device.ifindex, Target { optional, ..target });
+                    }
+                    Err(error) if optional => {
+                        let why = format!("{error:#}");
+                        self.refused.insert(device.ifindex, why);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
 }
 
 /// Looks whether what a request names, and what its patterns shall match, is there
@@ -79,51 +163,6 @@ pub(crate) fn check(
     all_match(netns, all, wanted)?;
     let new: BTreeSet<u32> = found.iter().map(|device| device.ifindex).collect();
     one_layer_only(all, attached, &new)
-}
-
-/// Finds the interfaces and decides about each, by what is on it at this moment.
-/// Those matched by a pattern that cannot be attached to go to `refused`.
-///
-/// # Errors
-/// As [`check`]; what [`Plan`] says to one that is named.
-pub(crate) fn resolve(
-    netns: &Netns,
-    kernel: &KernelSupport,
-    wanted: &Wanted,
-    mode: Mode,
-    attached: &BTreeSet<u32>,
-    refused: &mut Refused,
-) -> Result<Found> {
-    let all = attach::devices(netns)?;
-    check(netns, &all, wanted, attached)?;
-    let mut targets = BTreeMap::new();
-    loop {
-        let choice = choose::choose(&all, wanted, attached, refused);
-        let news = choice.chosen.iter();
-        let news: Vec<_> = news
-            .filter(|it| !targets.contains_key(&it.ifindex))
-            .collect();
-        if news.is_empty() {
-            let chosen = choice.chosen.iter();
-            let chosen = chosen.filter_map(|device| targets.remove(&device.ifindex));
-            return Ok(Found {
-                targets: chosen.collect(),
-                skipped: choice.skipped,
-            });
-        }
-        for (device, target) in netns.run(|| plan_each(&news, kernel, mode))?? {
-            let optional = wanted.lenient || !wanted.names_it(device);
-            match target {
-                Ok(target) => {
-                    targets.insert(device.ifindex, Target { optional, ..target });
-                }
-                Err(error) if optional => {
-                    refused.insert(device.ifindex, format!("{error:#}"));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
 }
 
 /// Each device with what is to be done about it, from a thread in its namespace.

@@ -10,6 +10,7 @@ use conntrack::Counters;
 use conntrack::Mode;
 use conntrack::NetnsRef;
 use conntrack::Tracker;
+use conntrack::TrackerBuilder;
 
 use super::eventually;
 use super::kernel;
@@ -20,6 +21,13 @@ use super::row::Row;
 /// A tracker on interfaces of a namespace, its instance of a name of its own;
 /// it detaches when dropped.
 pub(crate) fn track(ns: &Netns, interfaces: &[&str], mode: Mode) -> Tracker {
+    builder(ns, interfaces, mode)
+        .attach()
+        .unwrap_or_else(|error| panic!("attach to {interfaces:?} ({mode}): {error:#}"))
+}
+
+/// The same before it is attached.
+pub(crate) fn builder(ns: &Netns, interfaces: &[&str], mode: Mode) -> TrackerBuilder {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let mut config = Config::default();
@@ -34,8 +42,6 @@ pub(crate) fn track(ns: &Netns, interfaces: &[&str], mode: Mode) -> Tracker {
         .interfaces(interfaces.iter().copied())
         .mode(mode)
         .max_flows(4096)
-        .attach()
-        .unwrap_or_else(|error| panic!("attach to {interfaces:?} ({mode}): {error:#}"))
 }
 
 /// All flows it has, sorted.

@@ -22,9 +22,9 @@ use crate::probe::KernelSupport;
 use crate::records::AttachRecord;
 use crate::stacking;
 use crate::sys;
-use crate::targets;
 use crate::targets::Found;
 use crate::targets::Refused;
+use crate::targets::Search;
 use crate::targets::Target;
 use crate::teardown;
 
@@ -41,14 +41,12 @@ impl Instance {
         self.check_home()?;
         let netns = self.netns()?;
         let _lock = self.lock(&state, "attaching")?;
-        let kernel = KernelSupport::probe();
         for record in self.vanished(&attach::devices(netns)?)? {
             self.detach_one(&mut state, &record)?;
         }
-        let attached = self.ifaces.attached();
-        let mut refused = Refused::new();
-        let found = targets::resolve(netns, &kernel, &wanted, mode, &attached, &mut refused)?;
-        self.attach_found(&mut state, found, &wanted, mode, &kernel, &mut refused)
+        let mut search = Search::new(netns, KernelSupport::probe(), wanted, mode);
+        let found = search.find(&self.ifaces.attached())?;
+        self.attach_found(&mut state, found, &mut search)
     }
 
     /// Detaches from an interface, by the name that it has now, or the one it had
@@ -137,29 +135,29 @@ impl Instance {
         self.ifaces.set_uppers(&covered)
     }
 
-    /// Attaches to what was found for a request. Where an interface refuses that
-    /// a pattern matched, those stacked on it come in its place.
+    /// Attaches to what was found. Where an interface refuses that a pattern
+    /// matched, those stacked on it come in its place.
     pub(super) fn attach_found(
         &self,
         state: &mut State,
         found: Found,
-        wanted: &Wanted,
-        mode: Mode,
-        kernel: &KernelSupport,
-        refused: &mut Refused,
+        search: &mut Search,
     ) -> Result<Attached> {
-        let rest = wanted.clone().lenient();
+        let wanted = search.wanted.clone();
         let had_some = self.ifaces.attached();
         let mut found = found;
         let mut outcome = Attached::default();
         loop {
+            let kernel = &search.kernel;
             let failed = self.attach_all(state, &found.targets, kernel, &mut outcome)?;
             if failed.is_empty() {
                 break;
             }
-            refused.extend(failed);
-            let (netns, attached) = (self.netns()?, self.ifaces.attached());
-            found = targets::resolve(netns, kernel, &rest, mode, &attached, refused)?;
+            search.refused.extend(failed);
+            // What is named has been done by now.
+            search.wanted = wanted.clone().lenient();
+            let attached = self.ifaces.attached();
+            found = search.find(&attached)?;
         }
         outcome.skipped = found.skipped;
         if wanted.lenient || !outcome.interfaces.is_empty() {

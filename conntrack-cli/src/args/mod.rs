@@ -96,6 +96,8 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Follow connections on interfaces, until `detach`
     Attach(AttachArgs),
+    /// Keep a running tracker attached to interfaces as they come and go
+    Follow(FollowArgs),
     /// Stop following connections
     Detach(DetachArgs),
     /// Show what is attached where, and why there
@@ -173,6 +175,14 @@ pub(crate) struct AttachArgs {
     #[arg(long)]
     pub(crate) foreground: bool,
 
+    /// Follow interfaces as they come and go, with --foreground
+    ///
+    /// What comes later and is named or matched is attached to, what vanishes is no
+    /// error, and nothing needs to be there at the beginning. For a tracker that is
+    /// to outlive this process, see `conntrack follow`.
+    #[arg(long, requires = "foreground")]
+    pub(crate) follow: bool,
+
     /// Seconds between lines of statistics, with --foreground
     #[arg(
         long,
@@ -189,6 +199,17 @@ impl AttachArgs {
         table.max_flows = self.max_flows.unwrap_or(table.max_flows);
         table.max_flows_v6 = self.max_flows_v6.or(table.max_flows_v6);
     }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = text::FOLLOW)]
+pub(crate) struct FollowArgs {
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
+
+    /// Where arriving packets are seen, as in `attach`
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Option<Mode>,
 }
 
 #[derive(Debug, Args)]

@@ -39,11 +39,29 @@ Examples:
   conntrack attach --all
   conntrack attach eth0 --mode tc --max-flows 1000000
   conntrack attach --config conntrack.yaml --foreground --interval 5
+  conntrack attach 'veth*' --foreground --follow
   conntrack --netns web --instance web attach veth0
 
 Attaching to a running tracker adds interfaces to it. Of those that are named,
 either all are attached to or none; of those that a pattern matches, as many as can
 be. A pattern that matches nothing is an error.";
+
+pub(super) const FOLLOW: &str = "\
+Examples:
+  conntrack follow --all
+  conntrack follow eth0 'veth*' wg0
+
+For a tracker that `attach` left running. It needs this process: the kernel tells
+of interfaces (rtnetlink) only who listens. It goes on until it is interrupted or
+the tracker is detached; what is attached then stays attached.
+
+Interfaces that are made, renamed or moved here and match are attached to. Those
+that vanish are cleared away, their flows stay. Those that match no more are detached
+from, and so are those that come to stand above another that is attached: a bridge
+that gets ports gives way to them. Devices stacked on attached ones are known at
+once, so that nothing counts twice. What somebody else detaches stays so until it is
+renamed or made anew. Each is told: what is attached to and detached from on stdout,
+what is left out, and why, on stderr.";
 
 pub(super) const DOCTOR: &str = "\
 Exit codes: 0 everything; 4 works with fallbacks; 5 can't work here.";

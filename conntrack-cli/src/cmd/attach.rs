@@ -4,27 +4,29 @@ use std::io;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
+use std::time::Instant;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
 use conntrack::Attached;
 use conntrack::ErrorKind;
 use conntrack::Keep;
-use conntrack::NotAttached;
 use conntrack::Tracker;
+use conntrack_core::AttachConfig;
 use conntrack_core::Config;
 use conntrack_core::Family;
 use conntrack_core::Mode;
 use conntrack_core::Timestamp;
 
 use super::Context;
+use super::follow::Following;
+use super::follow::left_out;
 use super::stats::Readings;
 use crate::args::AttachArgs;
 use crate::failure::Failure;
 use crate::failure::say;
 use crate::output;
 use crate::signals::Signals;
-use crate::terminal::clean;
 
 /// What is to be attached beyond the configuration, and for how long.
 #[derive(Debug, Default)]
@@ -35,6 +37,8 @@ pub(crate) struct Wish {
     pub(crate) mode: Option<Mode>,
     /// As long as this process lives, with a line of statistics so often.
     pub(crate) foreground: Option<Duration>,
+    /// In the foreground, interfaces are followed as they come and go.
+    pub(crate) follow: bool,
     /// A table size was asked for on the command line.
     pub(crate) sized: bool,
 }
@@ -46,6 +50,7 @@ pub(crate) fn run(args: &AttachArgs, mut context: Context) -> Result<ExitCode, F
         interfaces: args.which.names(),
         mode: args.mode,
         foreground: args.foreground.then_some(args.interval.0),
+        follow: args.follow,
         sized: args.max_flows.is_some() || args.max_flows_v6.is_some(),
     };
     start(context, wish)
@@ -58,34 +63,33 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
         Some(interval) => Some((interval, Signals::catch()?)),
         None => None,
     };
-    let config = &mut context.config.attach;
-    config.mode = wish.mode.unwrap_or(config.mode);
-    if !wish.interfaces.is_empty() {
-        config.interfaces = wish.interfaces;
-    }
-    if config.interfaces.is_empty() {
-        let text = "no interface to attach to: name one, or some in the configuration";
-        return Err(Failure::Usage(text.to_owned()));
-    }
-    let config = &context.config;
-    config
-        .validate()
-        .map_err(|error| Failure::Usage(error.to_string()))?;
-    say_what_comes_later(config);
+    choose(&mut context, wish.interfaces, wish.mode)?;
+    say_what_comes_later(&context.config);
+    let builder = || {
+        Tracker::builder()
+            .config(context.config.clone())
+            .instance(&context.instance)
+            .netns(context.netns.clone())
+            .allow_absent(wish.follow)
+    };
     match (running(&context)?, foreground) {
         (None, None) => {
-            let tracker = build(context.config.clone(), &context, Keep::Pinned)?;
+            let tracker = builder().keep(Keep::Pinned).attach()?;
             report(&tracker, tracker.attached())?;
+            tracker.attached().skipped.iter().for_each(left_out);
         }
         (None, Some((interval, signals))) => {
-            let tracker = build(context.config.clone(), &context, Keep::Visible)?;
+            let tracker = builder().keep(Keep::Visible).attach()?;
+            let follow = wish.follow.then_some(&context.config.attach);
             let kept = report(&tracker, tracker.attached())
-                .and_then(|()| keep(&tracker, interval, &signals));
+                .and_then(|()| keep(&tracker, follow, interval, &signals));
             tracker.detach()?;
             kept?;
         }
         (Some(tracker), None) => {
-            report(&tracker, &add(&tracker, &context, wish.sized)?)?;
+            let attached = add(&tracker, &context, wish.sized)?;
+            report(&tracker, &attached)?;
+            attached.skipped.iter().for_each(left_out);
         }
         (Some(_), Some(_)) => {
             return Err(Failure::Runtime(format!(
@@ -125,13 +129,24 @@ fn running(context: &Context) -> Result<Option<Tracker>, Failure> {
     Ok(Some(tracker).filter(|tracker| !tracker.is_dead()))
 }
 
-fn build(config: Config, context: &Context, keep: Keep) -> Result<Tracker, Failure> {
-    let builder = Tracker::builder()
-        .config(config)
-        .instance(&context.instance)
-        .netns(context.netns.clone())
-        .keep(keep);
-    Ok(builder.attach()?)
+/// Puts the interfaces and the mode of the command line over the configuration's,
+/// and checks the whole.
+pub(super) fn choose(
+    context: &mut Context,
+    interfaces: Vec<String>,
+    mode: Option<Mode>,
+) -> Result<(), Failure> {
+    let config = &mut context.config.attach;
+    config.mode = mode.unwrap_or(config.mode);
+    if !interfaces.is_empty() {
+        config.interfaces = interfaces;
+    }
+    if config.interfaces.is_empty() {
+        let text = "no interface to attach to: name one, or some in the configuration";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    let valid = context.config.validate();
+    valid.map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// Adds interfaces to a running tracker: all that are named, or none.
@@ -168,7 +183,7 @@ fn differs(tracker: &Tracker, config: &Config) -> Result<bool, Failure> {
     Ok(resized || sysctls != config.conntrack)
 }
 
-/// Says what each interface got, and why, and which were left out.
+/// Says what each interface got, and why.
 fn report(tracker: &Tracker, attached: &Attached) -> Result<(), Failure> {
     let status = tracker.status()?;
     let mut out = io::stdout().lock();
@@ -180,29 +195,45 @@ fn report(tracker: &Tracker, attached: &Attached) -> Result<(), Failure> {
                 .map_err(Failure::output)?;
         }
     }
-    out.flush().map_err(Failure::output)?;
-    attached.skipped.iter().for_each(skipped);
-    Ok(())
+    out.flush().map_err(Failure::output)
 }
 
-/// Says why an interface was left out.
-fn skipped(interface: &NotAttached) {
-    let (name, why) = (clean(&interface.interface), &interface.why);
-    say(format_args!("{name} is left out: {why}"));
-}
-
-/// Prints a line of statistics now and then, until it is asked to end.
-fn keep(tracker: &Tracker, interval: Duration, signals: &Signals) -> Result<(), Failure> {
+/// Prints a line of statistics now and then, until it is asked to end; follows
+/// these interfaces meanwhile, or looks only for devices stacked on ours.
+fn keep(
+    tracker: &Tracker,
+    follow: Option<&AttachConfig>,
+    interval: Duration,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let following = follow.map(|attach| Following::begin(tracker, attach));
+    let mut following = following.transpose()?;
     let mut readings = Readings::begin(tracker)?;
-    while !signals.wait(interval)? {
-        // Devices may have been stacked on ours since.
-        if let Err(error) = tracker.refresh() {
+    let mut next = Instant::now() + interval;
+    loop {
+        let left = next.saturating_duration_since(Instant::now());
+        let ended = match &mut following {
+            Some(following) => {
+                following.tell(tracker)?;
+                signals.wait_with(following, left)?
+            }
+            None => signals.wait(left)?,
+        };
+        if ended {
+            return Ok(());
+        }
+        if Instant::now() < next {
+            continue;
+        }
+        next = Instant::now() + interval;
+        if following.is_none()
+            && let Err(error) = tracker.refresh()
+        {
             say(format_args!("look for stacked devices: {error:#}"));
         }
         let line = output::stats::one_line(now(), &readings.next()?);
         writeln!(io::stdout(), "{line}").map_err(Failure::output)?;
     }
-    Ok(())
 }
 
 fn now() -> Timestamp {

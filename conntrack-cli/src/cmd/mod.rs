@@ -7,6 +7,7 @@ mod demo;
 mod detach;
 mod doctor;
 mod events;
+mod follow;
 mod legacy;
 mod list;
 mod replay;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     }
     match command {
         Command::Attach(args) => attach::run(args, context),
+        Command::Follow(args) => follow::run(args, context),
         Command::Detach(args) => detach::run(args, &context),
         Command::Status(args) => status::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),

@@ -5,6 +5,7 @@ use std::io;
 use std::io::Write;
 use std::time::Duration;
 
+use conntrack_core::Hooks;
 use conntrack_core::Status;
 use conntrack_core::format::human_bytes;
 use conntrack_core::format::human_duration;
@@ -58,13 +59,15 @@ pub(crate) fn text(status: &Status, out: &mut impl Write) -> io::Result<()> {
 
 /// `eth0: native, xdp-native+tcx`, and why if that is not what one expects.
 pub(crate) fn on_interface(interface: &InterfaceStatus) -> String {
-    let name = clean(&interface.name);
-    let why = match &interface.why {
-        Some(why) => format!(" ({why})"),
-        None => String::new(),
-    };
-    match interface.mode {
-        Some(mode) => format!("{name}: {mode}, {}{why}", interface.hooks),
+    attached(&interface.name, interface.hooks, interface.why.as_deref())
+}
+
+/// The same of its parts.
+pub(crate) fn attached(name: &str, hooks: Hooks, why: Option<&str>) -> String {
+    let name = clean(name);
+    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+    match hooks.mode() {
+        Some(mode) => format!("{name}: {mode}, {hooks}{why}"),
         None => format!("{name}: not attached any more{why}"),
     }
 }

@@ -26,6 +26,8 @@ fn bad_arguments_are_code_2() {
         &["stats", "--interval", "0"],
         &["attach", "eth0", "--mode", "xdp"],
         &["attach", "--all", "eth0"],
+        &["attach", "eth0", "--follow"],
+        &["follow", "--all", "eth0"],
         &["attach", "eth0", "--max-flows", "0"],
         &["attach", "eth0", "--max-flows", "67108865"],
         &["attach", "eth0", "--interval", "5"],
@@ -55,6 +57,7 @@ fn what_clap_cannot_know_is_code_2_too() {
         (&["config", "set", "tcp_loose=1", "checksum=2"], "checksum"),
         (&["config", "set", "tcp_loose", "off"], "off"),
         (&["attach"], "no interface"),
+        (&["follow"], "no interface"),
         (&["attach", "a", "a"], "listed twice"),
         (&["attach", "a/b"], "no interface name"),
         (&["attach", "eth[0"], "no interface name or pattern"),
@@ -119,7 +122,8 @@ fn help_and_version_go_to_stdout() {
     // The older command line is taken, and not advertised.
     assert!(!help.contains("--iface1"));
     for command in [
-        "attach", "detach", "status", "doctor", "list", "stats", "config", "replay", "demo",
+        "attach", "follow", "detach", "status", "doctor", "list", "stats", "config", "replay",
+        "demo",
     ] {
         let help = run(&[command, "--help"]).ok();
         assert!(help.contains("--instance"), "{command}");

@@ -1,6 +1,15 @@
 //! Interfaces by pattern: which are attached to, which are left out and why.
 
+use std::io::BufRead;
+use std::io::BufReader;
+use std::process::Child;
+use std::process::ChildStdout;
 use std::process::Command;
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use crate::netns::Netns;
 use crate::replay::File;
@@ -32,8 +41,7 @@ fn done(run: Run) -> (Vec<String>, String) {
 fn host() -> (Netns, Netns) {
     let (netns, far) = (Netns::new(), Netns::new());
     for name in ["p0", "p1", "q0", "eth5"] {
-        let peer = format!("peer name {name} netns {}", far.name);
-        netns.ip(&format!("link add {name} type veth {peer}"));
+        veth(&netns, &far, name);
     }
     netns.ip("link add br0 type bridge");
     netns.ip("link set p0 master br0");
@@ -114,6 +122,113 @@ fn what_refuses_leaves_the_others() {
     assert_eq!(names, ["p0", "p1"]);
     assert!(words.contains("t0 is left out: "), "{words}");
     assert_eq!(attached(&netns), ["eth5", "p0", "p1", "q0"]);
+}
+
+/// A program that runs, with the lines it says.
+struct Running {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(netns: &Netns, args: &[&str]) -> Self {
+        let mut command = netns.command(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out }
+    }
+
+    /// The next line on stdout.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// How it ended, and stderr; after SIGTERM, if it is to.
+    fn end(self, term: bool) -> (Option<i32>, String) {
+        if term {
+            let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+            kill(pid, Signal::SIGTERM).unwrap();
+        }
+        let output = self.child.wait_with_output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), words)
+    }
+}
+
+/// A veth with its other end elsewhere.
+fn veth(here: &Netns, far: &Netns, name: &str) {
+    let peer = format!("peer name {name} netns {}", far.name);
+    here.ip(&format!("link add {name} type veth {peer}"));
+}
+
+#[test]
+#[ignore = "root"]
+fn a_pinned_tracker_is_followed_for() {
+    let (netns, far) = (Netns::new(), Netns::new());
+    netns.run(&["follow", "v*"]).failed(3, &netns.name);
+    netns.run(&["attach", "lo"]).ok();
+    veth(&netns, &far, "v0");
+    let mut follow = Running::start(&netns, &["follow", "v*", "wg0"]);
+    assert!(follow.line().starts_with("v0: native, "));
+    veth(&netns, &far, "v1");
+    assert!(follow.line().starts_with("v1: native, "));
+    netns.ip("link del v0");
+    assert_eq!(follow.line(), "v0: detached: it is gone\n");
+    // It has no lock while there is nothing to do.
+    netns.run(&["detach", "lo"]).ok();
+    assert_eq!(attached(&netns), ["v1"]);
+    netns.ip("link add v7 type bridge");
+    veth(&netns, &far, "v2");
+    assert!(follow.line().starts_with("v2: native, "));
+    let (code, words) = follow.end(true);
+    assert_eq!(code, Some(0), "{words}");
+    let said: Vec<&str> = words.lines().collect();
+    assert_eq!(
+        said,
+        [
+            "conntrack: wg0 is not there yet",
+            "conntrack: v7 is left out: it is a bridge without ports so far",
+        ]
+    );
+    assert_eq!(attached(&netns), ["v1", "v2"]);
+
+    veth(&netns, &far, "v3");
+    let mut follow = Running::start(&netns, &["follow", "--all"]);
+    assert!(follow.line().starts_with("v3: native, "));
+    netns.run(&["detach"]).ok();
+    let (code, words) = follow.end(false);
+    assert_eq!(code, Some(3), "{words}");
+    assert!(words.contains("detached"), "{words}");
+}
+
+#[test]
+#[ignore = "root"]
+fn in_the_foreground_it_follows_too() {
+    let (netns, far) = (Netns::new(), Netns::new());
+    let args = [
+        "attach",
+        "--foreground",
+        "--follow",
+        "v*",
+        "--interval",
+        "0.2",
+    ];
+    let mut child = Running::start(&netns, &args);
+    // The statistics, with nothing attached.
+    assert!(child.line().contains(" flows 0 "));
+    netns.run(&["follow", "v*"]).failed(3, "is held by process");
+    veth(&netns, &far, "v0");
+    let mut next = |starts: &str| while !child.line().starts_with(starts) {};
+    next("v0: native, ");
+    assert_eq!(attached(&netns), ["v0"]);
+    netns.ip("link del v0");
+    next("v0: detached: it is gone");
+    assert_eq!(attached(&netns), [""; 0]);
+    assert_eq!(child.end(true), (Some(0), String::new()));
+    netns.run(&["status"]).failed(3, &netns.name);
 }
 
 #[test]
