@@ -2,8 +2,10 @@
 
 use conntrack_bpf::instance::Instance;
 use conntrack_bpf::instance::Request;
+use conntrack_core::ByteSize;
 use conntrack_core::Config;
 use conntrack_core::Mode;
+use conntrack_core::TableConfig;
 
 use crate::Keep;
 use crate::NetnsRef;
@@ -80,6 +82,15 @@ impl TrackerBuilder {
     /// bytes a flow.
     pub fn max_flows_v6(mut self, flows: u32) -> Self {
         self.config.table.max_flows_v6 = Some(flows);
+        self
+    }
+
+    /// Sizes both tables so that the kernel's memory for all maps stays within
+    /// this, instead of by flows: `max_flows` and `max_flows_v6` that were set before
+    /// are forgotten, and must not be set afterwards. There is room for twice as many
+    /// IPv4 flows as IPv6 flows then. Buffers of listeners to events come on top.
+    pub fn max_memory(mut self, memory: ByteSize) -> Self {
+        self.config.table = TableConfig::within(memory);
         self
     }
 

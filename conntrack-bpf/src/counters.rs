@@ -93,6 +93,15 @@ impl Meter {
         counters
     }
 
+    /// Flows in each table, IPv4 and IPv6, those not yet cleared away included.
+    pub fn live(&self) -> [u64; 2] {
+        let mut sum = ct_cpu::default();
+        let cpus = (0..self.cpus.len()).filter_map(|cpu| self.cpus.get(cpu));
+        cpus.for_each(|counts| add(&mut sum, &counts));
+        // A reader may meet a flow's end before its beginning.
+        sum.live.map(|count| u64::try_from(count).unwrap_or(0))
+    }
+
     /// The counters of the interfaces that programs of ours are attached to, by
     /// index.
     pub fn interfaces(&self) -> Vec<IfaceCounts> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use conntrack_core::Config;
 use conntrack_core::Sysctls;
+use conntrack_core::TableConfig;
 use libbpf_rs::MapHandle;
 use libbpf_rs::OpenObject;
 use libbpf_rs::ProgramHandle;
@@ -26,6 +27,7 @@ use crate::probe;
 use crate::records::Meta;
 use crate::settings;
 use crate::shape;
+use crate::sizing;
 use crate::skel::ConntrackSkelBuilder;
 use crate::skel::OpenConntrackSkel;
 use crate::sys;
@@ -34,8 +36,7 @@ use crate::sys::BpfObject;
 /// What is fixed when a data path is loaded.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
-    max_flows4: u32,
-    max_flows6: u32,
+    table: TableConfig,
     sysctls: Sysctls,
     sweep: Duration,
     replay: bool,
@@ -46,8 +47,7 @@ impl LoadOptions {
     /// Tables and settings as configured.
     pub fn new(config: &Config) -> Self {
         Self {
-            max_flows4: config.table.max_flows,
-            max_flows6: config.table.flows_v6(),
+            table: config.table,
             sysctls: config.conntrack,
             sweep: config.sweep.interval(),
             replay: false,
@@ -79,25 +79,31 @@ impl LoadOptions {
         for (word, bytes) in hash_seed.iter_mut().zip(words) {
             *word = u32::from_ne_bytes(*bytes);
         }
+        let [max_flows4, max_flows6] = sizing::table_flows(&self.table)?;
         Ok(Meta {
             abi: ABI,
-            buckets4: buckets(self.max_flows4),
-            buckets6: buckets(self.max_flows6),
+            buckets4: buckets(max_flows4),
+            buckets6: buckets(max_flows6),
             hash_seed,
             created: sys::boottime_ns(),
-            max_flows4: self.max_flows4.into(),
-            max_flows6: self.max_flows6.into(),
+            max_flows4: max_flows4.into(),
+            max_flows6: max_flows6.into(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..Meta::default()
         })
     }
 }
 
-/// Buckets that hold this many flows at a load of 80 %: beyond it two choices
-/// begin to leave flows without a slot.
-fn buckets(max_flows: u32) -> u32 {
-    let per_bucket = SLOTS * 4 / 5;
-    max_flows.div_ceil(per_bucket).max(16)
+/// Flows that a bucket is sized for, 80 % of its slots: beyond it two choices begin
+/// to leave flows without a slot.
+pub(crate) const FLOWS_PER_BUCKET: u32 = SLOTS * 4 / 5;
+
+/// Buckets of the smallest table.
+pub(crate) const MIN_BUCKETS: u32 = 16;
+
+/// Buckets for this many flows.
+pub(crate) fn buckets(max_flows: u32) -> u32 {
+    max_flows.div_ceil(FLOWS_PER_BUCKET).max(MIN_BUCKETS)
 }
 
 /// Names of the maps, as their pins have them.
@@ -342,8 +348,9 @@ fn configure(open: &mut OpenConntrackSkel<'_>, options: &LoadOptions, meta: &Met
     let rodata = open.maps.rodata_data.as_deref_mut().ok_or_else(missing)?;
     rodata.cfg_buckets4 = meta.buckets4;
     rodata.cfg_buckets6 = meta.buckets6;
-    rodata.cfg_max_flows4 = options.max_flows4;
-    rodata.cfg_max_flows6 = options.max_flows6;
+    let flows = |flows: u64| u32::try_from(flows).unwrap_or(u32::MAX);
+    rodata.cfg_max_flows4 = flows(meta.max_flows4);
+    rodata.cfg_max_flows6 = flows(meta.max_flows6);
     rodata.cfg_cpus = cpus;
     rodata.cfg_xdp_frags = u32::from(frags);
     rodata.cfg_hash_seed = meta.hash_seed;

@@ -11,6 +11,7 @@ use libbpf_rs::MapType;
 use libbpf_rs::ProgramHandle;
 use libbpf_rs::ProgramType;
 
+use crate::datapath::MAP_NAMES;
 use crate::defines::ABI;
 use crate::defines::IFACES;
 use crate::defines::LISTENERS;
@@ -61,6 +62,25 @@ impl Shape {
         }
     }
 
+    /// Kernel memory at the most, in whole pages.
+    fn bytes(self) -> u64 {
+        const PAGE: u64 = 4096;
+        /// `struct htab_elem`, and its place in the lists of an LRU map.
+        const ELEMENT: u64 = 64;
+        let round = |bytes: usize| (bytes as u64).next_multiple_of(8);
+        let entries = u64::from(self.entries);
+        let bytes = match self.kind {
+            MapType::Hash | MapType::LruHash => {
+                // A spare element for each CPU; buckets are 16 bytes.
+                let spare = u64::from(sys::possible_cpus());
+                let element = round(self.key) + round(self.value) + ELEMENT;
+                (entries + spare) * element + entries.next_power_of_two() * 16
+            }
+            _ => entries * round(self.value),
+        };
+        bytes.next_multiple_of(PAGE) + PAGE
+    }
+
     /// As `bpf/maps.h` and `bpf/config.h` have it.
     fn expected(name: &str, meta: &Meta) -> Option<Self> {
         let cpus = sys::possible_cpus();
@@ -93,6 +113,20 @@ impl Shape {
             _ => return None,
         })
     }
+}
+
+/// Kernel memory of all maps but the two tables on this host, rather too much than
+/// too little.
+pub(crate) fn other_maps_bytes() -> u64 {
+    let others = MAP_NAMES.iter().filter(|name| !name.starts_with("table"));
+    let shapes = others.filter_map(|name| Shape::expected(name, &Meta::default()));
+    let private = [
+        Shape::array(size_of::<types::ct_meta>(), 1),
+        Shape::array(size_of::<types::ct_work>(), sys::possible_cpus()),
+        Shape::array(size_of::<types::ct_csum>(), sys::possible_cpus()),
+        Shape::array(size_of::<types::rodata>(), 1),
+    ];
+    shapes.chain(private).map(Shape::bytes).sum()
 }
 
 /// Reads the record of a pinned instance, if it is of this layout.

@@ -309,7 +309,15 @@ mod json {
     use super::Event;
     use super::EventType;
     use super::LostCounts;
+    use super::PressureLevel;
     use super::What;
+
+    impl Serialize for PressureLevel {
+        /// Its word.
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            crate::text::serialize(self, serializer)
+        }
+    }
 
     impl Serialize for LostCounts {
         /// An object of the types that lost any.

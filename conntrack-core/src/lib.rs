@@ -28,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bytes;
 mod config;
 mod event;
 mod flow;
@@ -57,6 +58,7 @@ mod tuple;
 #[cfg(feature = "yaml")]
 mod yaml;
 
+pub use bytes::ByteSize;
 pub use config::AttachConfig;
 pub use config::Config;
 pub use config::ConfigError;

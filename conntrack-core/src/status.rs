@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::event::PressureLevel;
 use crate::hook::Hooks;
 use crate::hook::Mode;
 use crate::protocol::Family;
@@ -34,6 +35,9 @@ pub struct Status {
     pub kernel: KernelStatus,
     /// Its flow tables.
     pub tables: Vec<TableStatus>,
+    /// Kernel memory of all its maps, in bytes; the buffers of those who listen to
+    /// events apart.
+    pub memory_bytes: u64,
 }
 
 /// A network namespace.
@@ -96,6 +100,10 @@ pub struct TableStatus {
     pub family: Family,
     /// Flows it is sized for.
     pub max_flows: u64,
+    /// Flows in it, those whose time is up and that are not cleared away included.
+    pub flows: u64,
+    /// How full the sweep found it at its last tick; null where there is no sweep.
+    pub pressure: Option<PressureLevel>,
     /// Slots it has.
     pub slots: u64,
     /// Its memory in bytes.
@@ -105,11 +113,13 @@ pub struct TableStatus {
 }
 
 impl TableStatus {
-    /// A table of this size; `bytes_per_flow` follows from it.
+    /// An empty table of this size; `bytes_per_flow` follows from it.
     pub fn new(family: Family, max_flows: u64, slots: u64, memory_bytes: u64) -> Self {
         Self {
             family,
             max_flows,
+            flows: 0,
+            pressure: None,
             slots,
             memory_bytes,
             bytes_per_flow: memory_bytes.div_ceil(max_flows.max(1)),

@@ -1,9 +1,11 @@
 //! Configuration files that are right, the example before all.
 #![cfg(feature = "yaml")]
 
+use conntrack_core::ByteSize;
 use conntrack_core::Config;
 use conntrack_core::Mode;
 use conntrack_core::Sysctls;
+use conntrack_core::TableConfig;
 
 const EXAMPLE: &str = include_str!("../../conntrack.example.yaml");
 
@@ -106,6 +108,23 @@ fn yaml_round_trips() {
     assert_eq!(again, config);
     let json = serde_json::to_string(&config).unwrap();
     assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
+}
+
+#[test]
+fn tables_are_sized_by_memory_instead() {
+    for (text, bytes) in [
+        ("64M", 64 << 20),
+        ("\"1GiB\"", 1 << 30),
+        ("5000000", 5_000_000),
+    ] {
+        let config = Config::from_yaml(&format!("table: {{max_memory: {text}}}\n")).unwrap();
+        assert_eq!(config.table, TableConfig::within(ByteSize(bytes)), "{text}");
+        let again = Config::from_yaml(&config.to_yaml().unwrap()).unwrap();
+        assert_eq!(again, config);
+    }
+    let empty = "table: {max_flows: null, max_memory: 64M}\n";
+    let config = Config::from_yaml(empty).unwrap();
+    assert_eq!(config.table.max_memory, Some(ByteSize(64 << 20)));
 }
 
 #[test]

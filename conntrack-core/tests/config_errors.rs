@@ -13,7 +13,7 @@ fn refused(text: &str) -> ConfigError {
 }
 
 /// Text, line, column, key, and words of the message.
-const BAD: [(&str, usize, usize, &str, &str); 49] = [
+const BAD: [(&str, usize, usize, &str, &str); 51] = [
     // unknown keys
     ("mode: auto\nmod: tc\n", 2, 1, "mod", "unknown key"),
     (
@@ -236,6 +236,20 @@ const BAD: [(&str, usize, usize, &str, &str); 49] = [
         17,
         "table.max_flows_v6",
         "from 1 to 67108864",
+    ),
+    (
+        "table:\n  max_memory: much\n",
+        2,
+        15,
+        "table.max_memory",
+        "bytes, or a number with K, M, G or T",
+    ),
+    (
+        "table:\n  max_flows: 262144\n  max_memory: 64M\n",
+        2,
+        3,
+        "table.max_memory",
+        "one of both only",
     ),
     ("threshold: 0\n", 1, 12, "threshold", "from 1 to 4294967295"),
     // bad values

@@ -12,6 +12,7 @@ use conntrack_core::Flow;
 use conntrack_core::Hook;
 use conntrack_core::Hooks;
 use conntrack_core::Mode;
+use conntrack_core::PressureLevel;
 use conntrack_core::Protocol;
 use conntrack_core::Stats;
 use conntrack_core::Status;
@@ -367,7 +368,12 @@ fn sample_status() -> Status {
             release: "6.18.0".to_owned(),
             facts: [("tcx".to_owned(), true)].into(),
         },
-        tables: vec![TableStatus::new(Family::Ipv4, 262_144, 524_280, 71_582_788)],
+        tables: vec![TableStatus {
+            flows: 250_000,
+            pressure: Some(PressureLevel::Critical),
+            ..TableStatus::new(Family::Ipv4, 262_144, 524_280, 71_582_788)
+        }],
+        memory_bytes: 79_662_760,
     }
 }
 
@@ -385,12 +391,14 @@ fn status_meets_its_schema() {
         ("/interfaces/0/ifindex", json!(0)),
         ("/kernel/facts/tcx", json!("yes")),
         ("/tables/0/family", json!("arp")),
+        ("/tables/0/pressure", json!("low")),
         ("/since", json!(5)),
     ] {
         let broken = changed(&value, pointer, Some(new));
         assert!(!validator.is_valid(&broken), "{pointer}");
     }
     for (pointer, new) in [
+        ("/tables/0/pressure", Value::Null),
         ("/interfaces/0/why", Value::Null),
         ("/interfaces/0/mode", Value::Null),
         ("/interfaces/0/hooks/egress", Value::Null),

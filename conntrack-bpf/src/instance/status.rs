@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use conntrack_core::Family;
 use conntrack_core::Hooks;
+use conntrack_core::PressureLevel;
 use conntrack_core::Status;
 use conntrack_core::Timestamp;
 use conntrack_core::status::InterfaceStatus;
@@ -19,6 +20,7 @@ use nix::time::clock_gettime;
 
 use super::Instance;
 use crate::counters;
+use crate::counters::Meter;
 use crate::defines::SLOTS;
 use crate::devices;
 use crate::error::Context;
@@ -26,6 +28,7 @@ use crate::error::Result;
 use crate::probe::KernelSupport;
 use crate::records::AttachRecord;
 use crate::stacking;
+use crate::sweep;
 use crate::sys;
 use crate::teardown;
 
@@ -62,6 +65,7 @@ impl Instance {
                 facts: facts.map(|(name, fact)| (name.to_owned(), fact)).into(),
             },
             tables: self.tables()?,
+            memory_bytes: counters::memory_bytes(&self.datapath.maps)?,
         })
     }
 
@@ -115,13 +119,20 @@ impl Instance {
 
     fn tables(&self) -> Result<Vec<TableStatus>> {
         let (maps, meta) = (&self.datapath.maps, &self.datapath.meta);
+        let levels = sweep::read(&self.datapath)?.map(|(_, levels)| levels);
+        let [live4, live6] = Meter::map(&self.datapath)?.live();
         let tables = [
-            (Family::Ipv4, &maps.table4, meta.max_flows4),
-            (Family::Ipv6, &maps.table6, meta.max_flows6),
+            (Family::Ipv4, &maps.table4, meta.max_flows4, live4),
+            (Family::Ipv6, &maps.table6, meta.max_flows6, live6),
         ];
-        let tables = tables.into_iter().map(|(family, map, max_flows)| {
+        let tables = tables.into_iter().zip(0..);
+        let tables = tables.map(|((family, map, max_flows, flows), index)| {
             let slots = u64::from(map.max_entries()) * u64::from(SLOTS);
-            Ok(TableStatus::new(family, max_flows, slots, memory(map)?))
+            Ok(TableStatus {
+                flows,
+                pressure: levels.map(|levels: [PressureLevel; 2]| levels[index]),
+                ..TableStatus::new(family, max_flows, slots, memory(map)?)
+            })
         });
         tables.collect()
     }

@@ -13,6 +13,7 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 use conntrack::NetnsRef;
+use conntrack_core::ByteSize;
 use conntrack_core::EventType;
 use conntrack_core::InterfacePattern;
 use conntrack_core::Mode;
@@ -171,6 +172,13 @@ pub(crate) struct AttachArgs {
     #[arg(long, value_name = "N", value_parser = values::max_flows())]
     pub(crate) max_flows_v6: Option<u32>,
 
+    /// Size both tables by memory instead: 64M, 1G. Twice as many IPv4 as IPv6 flows
+    ///
+    /// The kernel's memory for all maps stays within it; the buffers of those who
+    /// listen to events come on top.
+    #[arg(long, value_name = "SIZE", conflicts_with_all = ["max_flows", "max_flows_v6"])]
+    pub(crate) max_memory: Option<ByteSize>,
+
     /// Stay, print a line of statistics now and then, detach at the end
     #[arg(long)]
     pub(crate) foreground: bool,
@@ -196,8 +204,19 @@ pub(crate) struct AttachArgs {
 impl AttachArgs {
     /// Puts what was said here over the configuration's tables.
     pub(crate) fn size(&self, table: &mut TableConfig) {
+        if let Some(memory) = self.max_memory {
+            *table = TableConfig::within(memory);
+        }
+        if self.max_flows.is_some() || self.max_flows_v6.is_some() {
+            table.max_memory = None;
+        }
         table.max_flows = self.max_flows.unwrap_or(table.max_flows);
         table.max_flows_v6 = self.max_flows_v6.or(table.max_flows_v6);
+    }
+
+    /// Whether a size of the tables was given.
+    pub(crate) fn sizes(&self) -> bool {
+        self.max_memory.is_some() || self.max_flows.is_some() || self.max_flows_v6.is_some()
     }
 }
 
@@ -340,4 +359,38 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value = "6",
           value_parser = clap::value_parser!(u16).range(3..=3600))]
     pub(crate) seconds: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tables of `attach` with these options over a configuration's.
+    fn sized(options: &[&str], mut table: TableConfig) -> TableConfig {
+        let args = [&["conntrack", "attach", "lo"], options].concat();
+        let Ok(Some(Command::Attach(args))) = Cli::try_parse_from(args).map(|cli| cli.command)
+        else {
+            panic!("{options:?}");
+        };
+        assert_eq!(args.sizes(), !options.is_empty(), "{options:?}");
+        args.size(&mut table);
+        table
+    }
+
+    #[test]
+    fn sizes_win_over_the_configuration() {
+        let mut flows = TableConfig::default();
+        (flows.max_flows, flows.max_flows_v6) = (500, Some(7));
+        let memory = TableConfig::within(ByteSize(1 << 30));
+        for table in [flows, memory] {
+            assert_eq!(sized(&[], table), table);
+            let within = sized(&["--max-memory", "64M"], table);
+            assert_eq!(within, TableConfig::within(ByteSize(64 << 20)));
+            let counted = sized(&["--max-flows", "9"], table);
+            assert_eq!((counted.max_flows, counted.max_memory), (9, None));
+        }
+        let counted = sized(&["--max-flows-v6", "9"], memory);
+        assert_eq!(counted.max_flows, TableConfig::default().max_flows);
+        assert_eq!((counted.flows_v6(), counted.max_memory), (9, None));
+    }
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &AttachArgs, mut context: Context) -> Result<ExitCode, F
         mode: args.mode,
         foreground: args.foreground.then_some(args.interval.0),
         follow: args.follow,
-        sized: args.max_flows.is_some() || args.max_flows_v6.is_some(),
+        sized: args.sizes(),
     };
     start(context, wish)
 }
@@ -171,12 +171,13 @@ fn add(tracker: &Tracker, context: &Context, sized: bool) -> Result<Attached, Fa
 /// Whether a running tracker has other settings or sizes than these.
 fn differs(tracker: &Tracker, config: &Config) -> Result<bool, Failure> {
     let sysctls = tracker.sysctls()?;
+    let [v4, v6] = conntrack::table_flows(&config.table)?;
     let sizes = tracker.status()?.tables;
     let mut sizes = sizes.iter().map(|table| (table.family, table.max_flows));
     let resized = sizes.any(|(family, flows)| {
         let wanted = match family {
-            Family::Ipv4 => config.table.max_flows,
-            Family::Ipv6 => config.table.flows_v6(),
+            Family::Ipv4 => v4,
+            Family::Ipv6 => v6,
         };
         flows != u64::from(wanted)
     });

@@ -7,6 +7,7 @@ use super::Context;
 use crate::args::StatusArgs;
 use crate::args::TextFormat;
 use crate::failure::Failure;
+use crate::failure::say;
 use crate::output;
 
 /// Shows what is attached where.
@@ -19,5 +20,7 @@ pub(crate) fn run(args: &StatusArgs, context: &Context) -> Result<ExitCode, Fail
     }
     .and_then(|()| out.flush())
     .map_err(Failure::output)?;
+    let warnings = status.tables.iter().filter_map(output::status::warning);
+    warnings.for_each(say);
     Ok(ExitCode::SUCCESS)
 }

@@ -6,11 +6,13 @@ use std::io::Write;
 use std::time::Duration;
 
 use conntrack_core::Hooks;
+use conntrack_core::PressureLevel;
 use conntrack_core::Status;
 use conntrack_core::format::human_bytes;
 use conntrack_core::format::human_duration;
 use conntrack_core::status::InterfaceStatus;
 use conntrack_core::status::ObjectStatus;
+use conntrack_core::status::TableStatus;
 
 use crate::terminal::clean;
 
@@ -38,12 +40,14 @@ pub(crate) fn text(status: &Status, out: &mut impl Write) -> io::Result<()> {
         line(out, "interface", "none")?;
     }
     for table in &status.tables {
-        let (family, flows) = (table.family, table.max_flows);
-        let memory = human_bytes(table.memory_bytes);
-        let each = table.bytes_per_flow;
-        let text = format!("{family}: room for {flows} flows, {memory}, {each} bytes each");
-        line(out, "table", text)?;
+        line(out, "table", on_table(table))?;
     }
+    let memory = human_bytes(status.memory_bytes);
+    line(
+        out,
+        "memory",
+        format!("{memory} of the kernel, for all maps"),
+    )?;
     line(out, "programs", objects(&status.programs))?;
     line(out, "maps", objects(&status.maps))?;
     let facts = status.kernel.facts.iter().map(|(name, holds)| {
@@ -55,6 +59,28 @@ pub(crate) fn text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     line(out, "kernel", format!("{release}: {}", facts.join(", ")))?;
     let (version, abi) = (&status.version, status.abi_version);
     line(out, "version", format!("{version}, map layout {abi}"))
+}
+
+/// How full a table is and what it takes.
+fn on_table(table: &TableStatus) -> String {
+    let (family, max, flows) = (table.family, table.max_flows, table.flows);
+    let (memory, each) = (human_bytes(table.memory_bytes), table.bytes_per_flow);
+    let pressure = match table.pressure {
+        Some(level) => format!(", pressure {level}"),
+        None => String::new(),
+    };
+    format!("{family}: {flows} of {max} flows{pressure}, {memory}, {each} bytes each")
+}
+
+/// What is to be said of a table that fills up.
+pub(crate) fn warning(table: &TableStatus) -> Option<String> {
+    let level = table
+        .pressure
+        .filter(|level| *level != PressureLevel::None)?;
+    let (family, max, flows) = (table.family, table.max_flows, table.flows);
+    Some(format!(
+        "the pressure on the {family} table is {level}, {flows} of {max} flows: when it is full,          new connections push out the oldest unassured ones, or pass untracked"
+    ))
 }
 
 /// `eth0: native, xdp-native+tcx`, and why if that is not what one expects.

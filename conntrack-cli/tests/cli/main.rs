@@ -17,3 +17,4 @@ mod packets;
 mod replay;
 mod run;
 mod schema;
+mod sizes;

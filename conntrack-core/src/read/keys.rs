@@ -15,9 +15,11 @@ use super::scalar::Scalar;
 use super::scalar::Value;
 use super::section::Fields;
 use super::section::Section;
+use crate::bytes::ByteSize;
 use crate::config::Config;
 use crate::config::LegacyIp;
 use crate::config::MacAddr;
+use crate::config::SIZED_TWICE;
 use crate::config::SweepConfig;
 use crate::config::TableConfig;
 use crate::config::check_instance;
@@ -89,7 +91,10 @@ impl Section for Root {
                 config.instance = map.next_value_seed(Value { at, check })?;
             }
             "table" => {
-                let section = Table(config.table);
+                let section = Table {
+                    table: config.table,
+                    by_flows: false,
+                };
                 config.table = map.next_value_seed(Fields { at, section })?;
             }
             "sweep" => {
@@ -145,13 +150,17 @@ impl Item for InterfaceItem {
 }
 
 /// `table:`.
-struct Table(TableConfig);
+struct Table {
+    table: TableConfig,
+    /// Flows were given, be it the default.
+    by_flows: bool,
+}
 
 impl Section for Table {
     type Output = TableConfig;
 
     fn key(name: &str) -> Option<&'static str> {
-        one_of(&["max_flows", "max_flows_v6"], name)
+        one_of(&["max_flows", "max_flows_v6", "max_memory"], name)
     }
 
     fn read<'de, A: MapAccess<'de>>(
@@ -160,17 +169,34 @@ impl Section for Table {
         at: At<'_>,
         map: &mut A,
     ) -> Result<(), A::Error> {
+        let table = &mut self.table;
+        if key == "max_memory" {
+            let check = |scalar: Scalar| match scalar {
+                Scalar::Null => Ok(None),
+                Scalar::Unsigned(bytes) => Ok(Some(ByteSize(bytes))),
+                other => other.parse("a size").map(Some),
+            };
+            table.max_memory = map.next_value_seed(Value { at, check })?;
+            return Ok(());
+        }
         let check = |scalar: Scalar| optional_u32(scalar, 1, TableConfig::MAX_FLOWS);
         let value = map.next_value_seed(Value { at, check })?;
+        self.by_flows |= value.is_some();
         match key {
-            "max_flows" => self.0.max_flows = value.unwrap_or(self.0.max_flows),
-            _ => self.0.max_flows_v6 = value,
+            "max_flows" => table.max_flows = value.unwrap_or(table.max_flows),
+            _ => table.max_flows_v6 = value,
         }
         Ok(())
     }
 
     fn finish(self) -> Result<TableConfig, Fault> {
-        Ok(self.0)
+        match self.table.max_memory {
+            Some(_) if self.by_flows => Err(Fault {
+                key: Some("max_memory".to_owned()),
+                message: SIZED_TWICE.to_owned(),
+            }),
+            _ => Ok(self.table),
+        }
     }
 }
 

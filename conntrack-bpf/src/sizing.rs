@@ -1,0 +1,104 @@
+//! How many flows fit into an amount of memory.
+
+use std::mem::size_of;
+
+use conntrack_core::ByteSize;
+use conntrack_core::TableConfig;
+
+use crate::datapath::FLOWS_PER_BUCKET;
+use crate::datapath::MIN_BUCKETS;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+use crate::shape;
+use crate::skel::types::ct_bucket4;
+use crate::skel::types::ct_bucket6;
+
+/// Of each table: the header of its map, and the last page.
+const ROUNDING: u64 = 2 * 4096;
+
+/// IPv4 and IPv6 flows that the tables of this configuration have room for on this
+/// host.
+///
+/// # Errors
+/// `Invalid` if `max_memory` is less than the other maps and the smallest tables
+/// take; the error says how much that is.
+pub fn table_flows(table: &TableConfig) -> Result<[u32; 2]> {
+    match table.max_memory {
+        None => Ok([table.max_flows, table.flows_v6()]),
+        Some(memory) => fit(memory, shape::other_maps_bytes()),
+    }
+}
+
+/// Twice as many IPv4 buckets as IPv6 ones, so that they are as in the default.
+fn fit(memory: ByteSize, others: u64) -> Result<[u32; 2]> {
+    let [v4, v6] = [size_of::<ct_bucket4>(), size_of::<ct_bucket6>()].map(|size| size as u64);
+    let pair = 2 * v4 + v6;
+    let fixed = others + 2 * ROUNDING;
+    let pairs = memory.0.saturating_sub(fixed) / pair;
+    if pairs < u64::from(MIN_BUCKETS) {
+        let least = ByteSize((fixed + u64::from(MIN_BUCKETS) * pair).next_multiple_of(1024));
+        let message =
+            format!("{memory} of memory is too little: maps and the smallest tables take {least}");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    let flows = |buckets: u64| {
+        let flows = buckets * u64::from(FLOWS_PER_BUCKET);
+        u32::try_from(flows).map_or(TableConfig::MAX_FLOWS, |it| it.min(TableConfig::MAX_FLOWS))
+    };
+    Ok([flows(2 * pairs), flows(pairs)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datapath::buckets;
+
+    /// What the tables take for so many flows, at the most.
+    fn taken(flows: [u32; 2]) -> u64 {
+        let [v4, v6] = flows.map(|flows| u64::from(buckets(flows)));
+        v4 * size_of::<ct_bucket4>() as u64 + v6 * size_of::<ct_bucket6>() as u64 + 2 * ROUNDING
+    }
+
+    #[test]
+    fn all_of_it_and_no_more() {
+        const MIB: u64 = 1 << 20;
+        for others in [0, MIB, 5 * MIB + 17] {
+            for memory in [16 * MIB, 64 * MIB + 1, 1 << 30, 5 << 30] {
+                let flows = fit(ByteSize(memory), others).unwrap();
+                let whole = taken(flows) + others;
+                assert!(whole <= memory, "{flows:?}: {whole} of {memory}");
+                assert!(whole + 7104 > memory, "{flows:?}: {whole} of {memory}");
+                assert_eq!(flows[0], 2 * flows[1]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_least_is_told_and_is_enough() {
+        let others = 2_000_000;
+        let error = fit(ByteSize(1 << 20), others).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let text = error.to_string();
+        assert!(text.starts_with("1M of memory is too little"), "{text}");
+        let least: ByteSize = text.rsplit(' ').next().unwrap().parse().unwrap();
+        let flows = fit(least, others).unwrap();
+        assert!(taken(flows) + others <= least.0);
+        assert!(fit(ByteSize(least.0 - 1024), others).is_err());
+        assert!(fit(ByteSize(0), 0).is_err());
+    }
+
+    #[test]
+    fn tables_have_an_end() {
+        let flows = fit(ByteSize(u64::MAX), 0).unwrap();
+        assert_eq!(flows, [TableConfig::MAX_FLOWS; 2]);
+    }
+
+    #[test]
+    fn flows_are_taken_as_they_are() {
+        let mut table = TableConfig::default();
+        assert_eq!(table_flows(&table).unwrap(), [262_144, 131_072]);
+        table.max_flows_v6 = Some(3);
+        assert_eq!(table_flows(&table).unwrap(), [262_144, 3]);
+    }
+}
