@@ -25,7 +25,7 @@ impl Tracker {
     pub fn stats(&self) -> Result<Counters> {
         let instance = self.instance();
         let datapath = instance.datapath();
-        let meter = self.reader().meter(datapath)?;
+        let meter = self.reader().meter(&datapath)?;
         let records = instance.records()?;
         let mut names = Names::of(instance)?;
         let interfaces = meter.interfaces().into_iter().map(|counts| {
@@ -38,7 +38,7 @@ impl Tracker {
                 bytes: counts.bytes,
             }
         });
-        let (sweep, pressure) = match sweep::read(datapath)? {
+        let (sweep, pressure) = match sweep::read(&datapath)? {
             Some((stats, levels)) => (Some(stats), levels),
             None => (None, Default::default()),
         };
@@ -46,7 +46,7 @@ impl Tracker {
             sweep,
             pressure,
             interfaces: interfaces.collect(),
-            flows: self.reader().tables(datapath)?.count(&Clock::live()?),
+            flows: self.reader().tables(&datapath)?.count(&Clock::live()?),
             memory_bytes: counters::memory_bytes(&datapath.maps)?,
             ..meter.read()
         })

@@ -67,7 +67,7 @@ impl EventsBuilder<'_> {
         let instance = self.tracker.instance();
         Ok(Events {
             names: Names::of(instance)?,
-            listener: Listener::new(instance.datapath(), &self.wish)?,
+            listener: Listener::new(&instance.datapath(), &self.wish)?,
         })
     }
 }
@@ -186,6 +186,6 @@ impl Tracker {
     /// # Errors
     /// `Unsupported` on kernels without `bpf_loop` (5.17); what the kernel says.
     pub fn sweep(&self) -> Result<u64> {
-        conntrack_bpf::sweep::now(self.instance().datapath())
+        self.instance().sweep()
     }
 }

@@ -105,7 +105,7 @@ impl Tracker {
     /// An error in reading is an item of the iteration.
     pub fn flows(&self) -> Flows {
         let made = || {
-            let tables = self.reader().tables(self.instance().datapath())?;
+            let tables = self.reader().tables(&self.instance().datapath())?;
             let walk = tables.walk(FlowFilter::default(), Clock::live()?);
             Ok((walk, Some(Names::of(self.instance())?)))
         };
@@ -129,7 +129,7 @@ impl Tracker {
     /// What the kernel says to reading the table; `Other` if the row makes no
     /// sense.
     pub fn flow(&self, name: &FlowKey) -> Result<Option<Flow>> {
-        let tables = self.reader().tables(self.instance().datapath())?;
+        let tables = self.reader().tables(&self.instance().datapath())?;
         let mut found = tables.find(name, &Clock::live()?)?;
         if let Some(flow) = &mut found {
             name_interface(flow, Some(&mut Names::of(self.instance())?));

@@ -48,6 +48,7 @@ pub use conntrack_bpf::instance::AttachReport;
 pub use conntrack_bpf::instance::Attached;
 pub use conntrack_bpf::instance::Change;
 pub use conntrack_bpf::instance::Keep;
+pub use conntrack_bpf::instance::UpgradeReport;
 pub use conntrack_bpf::table_flows;
 pub use conntrack_core::AttachConfig;
 pub use conntrack_core::ByteSize;
@@ -118,6 +119,23 @@ pub use replay::Replay;
 #[cfg(feature = "async")]
 pub use stream::EventStream;
 pub use tracker::Tracker;
+
+/// Upgrades the instance of this name: [`Tracker::open`] and
+/// [`Tracker::upgrade`].
+///
+/// ```no_run
+/// # fn main() -> Result<(), conntrack::Error> {
+/// let report = conntrack::upgrade("default")?;
+/// println!("version {} has taken over from {}", report.to, report.from);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// As both. `AbiMismatch` if the instance's maps have another layout: its flows
+/// cannot be taken over, and it has to be detached.
+pub fn upgrade(instance: &str) -> Result<UpgradeReport> {
+    Tracker::open(instance)?.upgrade()
+}
 
 /// Compiles the README's example.
 #[cfg(doctest)]

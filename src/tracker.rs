@@ -17,6 +17,7 @@ use crate::KernelSysctls;
 use crate::NetnsRef;
 use crate::Result;
 use crate::TrackerBuilder;
+use crate::UpgradeReport;
 use crate::reader::Reader;
 
 /// A connection tracker in the kernel.
@@ -158,6 +159,25 @@ impl Tracker {
     /// `NotPermitted`, or what the kernel says.
     pub fn persist(&self) -> Result<()> {
         self.instance.persist()
+    }
+
+    /// Puts the programs of this version of the crate in the place of those that
+    /// run, on all interfaces or on none. No packet passes unseen, none is counted
+    /// twice. Flows, counters, settings, interfaces and listeners stay: the maps
+    /// are the same. It takes as long as [`TrackerBuilder::attach`], while
+    /// packets are seen by the programs of before.
+    ///
+    /// A process that dies on the way leaves a tracker that runs on, some hooks
+    /// with the programs of the one version and some with those of the other;
+    /// another upgrade ends that.
+    ///
+    /// # Errors
+    /// `InUse` if another process keeps it in the foreground, or does not come to
+    /// an end; `NotFound` if it was detached; `AbiMismatch` if one of its links
+    /// holds a program of somebody else; `NotPermitted`, `Unsupported`, or what
+    /// the kernel refuses: then the programs are those of before.
+    pub fn upgrade(&self) -> Result<UpgradeReport> {
+        self.instance.upgrade()
     }
 
     /// Takes its programs off all interfaces and removes its pins.

@@ -64,7 +64,7 @@ struct ClsactGuard {
     programs: Vec<u32>,
     made: bool,
     /// While nothing is pinned.
-    _marks: Vec<Lock>,
+    marks: Vec<Lock>,
 }
 
 /// Names the links of an interface are pinned under.
@@ -134,6 +134,13 @@ impl Attachment {
         ingress.into_iter().chain(egress)
     }
 
+    /// Makes its filters' programs these as well: they are about to be put there.
+    pub(crate) fn adopt(&mut self, programs: &Programs) {
+        if let Some(clsact) = &mut self.clsact {
+            clsact.adopt(programs);
+        }
+    }
+
     /// Leaves filters where they are; links stay by their pins.
     pub(crate) fn release(mut self) {
         if let Some(clsact) = &mut self.clsact {
@@ -150,6 +157,13 @@ impl Held {
             Self::Filter => Hook::Clsact,
         }
     }
+}
+
+/// The program for a side of [`LINK_SIDES`].
+pub(crate) fn program_on<'a>(programs: &'a Programs, side: &str) -> Option<&'a ProgramHandle> {
+    let ours = [&programs.xdp, &programs.tc_ingress, &programs.tc_egress];
+    let mut sides = LINK_SIDES.into_iter().zip(ours);
+    sides.find(|(known, _)| *known == side).map(|(_, it)| it)
 }
 
 /// Whether following the plan may need the clsact qdisc.
@@ -240,8 +254,17 @@ impl ClsactGuard {
             ifindex,
             programs: programs.to_vec(),
             made,
-            _marks: marks,
+            marks,
         })
+    }
+
+    fn adopt(&mut self, programs: &Programs) {
+        let programs = [programs.tc_ingress.id(), programs.tc_egress.id()];
+        if !self.marks.is_empty() {
+            let marks = orphans::mark(self.netns.id(), self.ifindex, &programs, self.made);
+            self.marks.extend(marks);
+        }
+        self.programs.extend(programs);
     }
 }
 

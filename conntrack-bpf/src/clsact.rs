@@ -140,15 +140,32 @@ pub(crate) fn add(
 ) -> Result<(), Errno> {
     let all_protocols = u32::from((libc::ETH_P_ALL as u16).to_be());
     let fixed = tcmsg(ifindex, 0, way.parent(), all_protocols);
-    let message = Message::new(libc::RTM_NEWTFILTER, &fixed)
+    let message = with_program(&fixed, program, name);
+    netlink.request(message, NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Puts a program in the place of a filter's. Priority and handle stay, and each
+/// packet meets the one program or the other. `ENOENT` if the filter is gone.
+pub(crate) fn replace(
+    netlink: &Netlink,
+    ifindex: u32,
+    filter: &Filter,
+    program: i32,
+    name: &str,
+) -> Result<(), Errno> {
+    let fixed = tcmsg(ifindex, filter.handle, filter.way.parent(), filter.info);
+    netlink.request(with_program(&fixed, program, name), 0)
+}
+
+fn with_program(fixed: &[u8], program: i32, name: &str) -> Message {
+    Message::new(libc::RTM_NEWTFILTER, fixed)
         .text(libc::TCA_KIND, "bpf")
         .nest(libc::TCA_OPTIONS, |options| {
             options
                 .attr(TCA_BPF_FD, &program.to_ne_bytes())
                 .text(TCA_BPF_NAME, name)
                 .attr(TCA_BPF_FLAGS, &TCA_BPF_FLAG_ACT_DIRECT.to_ne_bytes())
-        });
-    netlink.request(message, NLM_F_CREATE | NLM_F_EXCL)
+        })
 }
 
 /// Takes one filter away; it is no error if it went by itself.
@@ -177,4 +194,57 @@ pub(crate) fn remove_programs(
         }
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::fd::OwnedFd;
+    use std::thread;
+
+    use nix::sched::CloneFlags;
+    use nix::sched::unshare;
+
+    use super::*;
+    use crate::sys;
+
+    fn program() -> OwnedFd {
+        sys::load_trivial(libbpf_sys::BPF_PROG_TYPE_SCHED_CLS, 0).unwrap()
+    }
+
+    #[test]
+    #[ignore = "root"]
+    fn a_filter_is_replaced_in_its_place() {
+        const LOOPBACK: u32 = 1;
+        let inside = || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            let netlink = Netlink::open().unwrap();
+            assert!(create(&netlink, LOOPBACK).unwrap());
+            let programs = [program(), program(), program()];
+            for program in &programs[..2] {
+                add(&netlink, LOOPBACK, Way::Egress, program.as_raw_fd(), "one").unwrap();
+            }
+            let list = || filters(&netlink, LOOPBACK, Way::Egress).unwrap();
+            let mut before = list();
+            before.retain(|filter| filter.handle != 0);
+            let [first, second] = &before[..] else {
+                panic!("{before:?}");
+            };
+            replace(&netlink, LOOPBACK, second, programs[2].as_raw_fd(), "two").unwrap();
+            let mut after = list();
+            after.retain(|filter| filter.handle != 0);
+            let places = |all: &[Filter]| -> Vec<_> {
+                let all = all.iter();
+                all.map(|filter| (filter.handle, filter.info)).collect()
+            };
+            assert_eq!(places(&after), places(&before));
+            assert_eq!(after[0].program, first.program, "the other one");
+            assert_ne!(after[1].program, second.program);
+
+            remove(&netlink, LOOPBACK, second).unwrap();
+            let gone = replace(&netlink, LOOPBACK, second, programs[0].as_raw_fd(), "two");
+            assert_eq!(gone, Err(Errno::ENOENT), "none is made anew");
+        };
+        thread::spawn(inside).join().unwrap();
+    }
 }

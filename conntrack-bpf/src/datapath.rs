@@ -1,46 +1,42 @@
 //! A loaded data path: its maps and programs as owned handles, whether this
 //! process loaded them or found them pinned. Attaching is `attach`'s matter.
 
-use std::mem::MaybeUninit;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use conntrack_core::Config;
 use conntrack_core::Sysctls;
 use conntrack_core::TableConfig;
 use libbpf_rs::MapHandle;
-use libbpf_rs::OpenObject;
 use libbpf_rs::ProgramHandle;
 use libbpf_rs::ProgramType;
-use libbpf_rs::skel::OpenSkel;
-use libbpf_rs::skel::SkelBuilder;
 
 use crate::defines::ABI;
-use crate::defines::IFACES;
 use crate::defines::SLOTS;
 use crate::error::Context;
 use crate::error::Error;
-use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::load;
 use crate::log;
 use crate::probe;
 use crate::records::Meta;
-use crate::settings;
 use crate::shape;
 use crate::sizing;
-use crate::skel::ConntrackSkelBuilder;
-use crate::skel::OpenConntrackSkel;
 use crate::sys;
 use crate::sys::BpfObject;
+
+/// Version of the programs that this crate loads.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What is fixed when a data path is loaded.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
     table: TableConfig,
-    sysctls: Sysctls,
-    sweep: Duration,
-    replay: bool,
-    single_buffer: bool,
+    pub(crate) sysctls: Sysctls,
+    pub(crate) sweep: Duration,
+    pub(crate) replay: bool,
+    pub(crate) single_buffer: bool,
 }
 
 impl LoadOptions {
@@ -88,7 +84,7 @@ impl LoadOptions {
             created: sys::boottime_ns(),
             max_flows4: max_flows4.into(),
             max_flows6: max_flows6.into(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: VERSION.to_owned(),
             ..Meta::default()
         })
     }
@@ -218,8 +214,8 @@ impl Programs {
 /// pinned.
 #[derive(Debug)]
 pub struct Datapath {
-    /// Its maps.
-    pub maps: Maps,
+    /// Its maps; other programs may come to use them.
+    pub maps: Arc<Maps>,
     /// Its programs.
     pub programs: Programs,
     /// What it is, as of loading or opening.
@@ -234,53 +230,7 @@ impl Datapath {
     /// `CAP_NET_ADMIN`, or root), `Unsupported` if the verifier of this kernel
     /// refuses the programs.
     pub fn load(options: &LoadOptions) -> Result<Self> {
-        log::redirect_libbpf();
-        probe::may_load()?;
-        let meta = options.meta()?;
-        let mut slot = MaybeUninit::<OpenObject>::uninit();
-        let mut open = ConntrackSkelBuilder::default()
-            .open(&mut slot)
-            .context("open the BPF object")?;
-        configure(&mut open, options, &meta)?;
-        let (loaded, log) = log::listen(|| open.load());
-        let skel = loaded.map_err(|error| refused(error, &log))?;
-        let own = |map: &libbpf_rs::MapMut<'_>| MapHandle::try_from(&**map);
-        let own_maps = || -> libbpf_rs::Result<Maps> {
-            Ok(Maps {
-                table4: own(&skel.maps.ct_table4)?,
-                table6: own(&skel.maps.ct_table6)?,
-                cpu: own(&skel.maps.ct_cpu)?,
-                ifstats: own(&skel.maps.ct_ifstats)?,
-                frag: own(&skel.maps.ct_frag)?,
-                listeners: own(&skel.maps.ct_listeners)?,
-                rings: own(&skel.maps.ct_rings)?,
-                sweep: own(&skel.maps.ct_sweep)?,
-                meta: own(&skel.maps.ct_meta)?,
-                attach: own(&skel.maps.ct_attach)?,
-                settings: own(&skel.maps.data_settings)?,
-                ifaces: own(&skel.maps.data_ifaces)?,
-                replay: own(&skel.maps.data_replay)?,
-            })
-        };
-        let own_programs = || -> libbpf_rs::Result<Programs> {
-            Ok(Programs {
-                xdp: ProgramHandle::try_from(&skel.progs.ct_xdp)?,
-                tc_ingress: ProgramHandle::try_from(&skel.progs.ct_tc_ingress)?,
-                tc_egress: ProgramHandle::try_from(&skel.progs.ct_tc_egress)?,
-                sweep_start: match probe::bpf_loop() {
-                    true => Some(ProgramHandle::try_from(&skel.progs.ct_sweep_start)?),
-                    false => None,
-                },
-            })
-        };
-        let maps = own_maps().context("take over the maps")?;
-        let programs = own_programs().context("take over the programs")?;
-        meta.write(&maps.meta)?;
-        Ok(Self {
-            maps,
-            programs,
-            meta,
-        })
+        load::anew(options.meta()?, options)
     }
 
     /// Opens what is pinned in a directory of bpffs.
@@ -322,78 +272,10 @@ impl Datapath {
             },
         };
         Ok(Self {
-            maps,
+            maps: Arc::new(maps),
             programs,
             meta,
         })
-    }
-}
-
-/// Sizes, constants and settings, before the verifier looks.
-fn configure(open: &mut OpenConntrackSkel<'_>, options: &LoadOptions, meta: &Meta) -> Result<()> {
-    let cpus = sys::possible_cpus();
-    let frags = !options.single_buffer && probe::xdp_frags();
-    let sizes = [
-        (&mut open.maps.ct_table4, meta.buckets4),
-        (&mut open.maps.ct_table6, meta.buckets6),
-        (&mut open.maps.ct_cpu, cpus),
-        (&mut open.maps.ct_scratch, cpus),
-        (&mut open.maps.ct_csums, cpus),
-        (&mut open.maps.ct_ifstats, cpus * IFACES),
-    ];
-    for (map, entries) in sizes {
-        map.set_max_entries(entries).context("set a map's size")?;
-    }
-    let missing = || Error::new(ErrorKind::Other, "the BPF object lacks a data section");
-    let rodata = open.maps.rodata_data.as_deref_mut().ok_or_else(missing)?;
-    rodata.cfg_buckets4 = meta.buckets4;
-    rodata.cfg_buckets6 = meta.buckets6;
-    let flows = |flows: u64| u32::try_from(flows).unwrap_or(u32::MAX);
-    rodata.cfg_max_flows4 = flows(meta.max_flows4);
-    rodata.cfg_max_flows6 = flows(meta.max_flows6);
-    rodata.cfg_cpus = cpus;
-    rodata.cfg_xdp_frags = u32::from(frags);
-    rodata.cfg_hash_seed = meta.hash_seed;
-    rodata.cfg_crc32c = crc32c_tables();
-    rodata.cfg_replay = u32::from(options.replay);
-    let data = open.maps.data_settings_data.as_deref_mut();
-    data.ok_or_else(missing)?.ct_settings = settings::encode(&options.sysctls, options.sweep);
-    let sweeps = probe::bpf_loop();
-    open.progs.ct_sweep_start.set_autoload(sweeps);
-    if !frags {
-        // The section name asks for multi-buffer XDP; libbpf forgets the
-        // section when the type changes.
-        open.progs.ct_xdp.set_prog_type(ProgramType::SchedCls);
-        open.progs.ct_xdp.set_prog_type(ProgramType::Xdp);
-    }
-    Ok(())
-}
-
-/// `cfg_crc32c`: the CRC-32C of each byte, followed by 0 to 3 zeros.
-fn crc32c_tables() -> [[u32; 256]; 4] {
-    const REVERSED: u32 = 0x82f6_3b78;
-    let step = |crc: u32| (0..8).fold(crc, |crc, _| (crc >> 1) ^ (REVERSED * (crc & 1)));
-    let mut tables = [[0; 256]; 4];
-    for (byte, entry) in (0..).zip(&mut tables[0]) {
-        *entry = step(byte);
-    }
-    for zeros in 1..tables.len() {
-        tables[zeros] = tables[zeros - 1].map(step);
-    }
-    tables
-}
-
-/// Loading was permitted, so what refuses is the verifier, or memory.
-fn refused(error: libbpf_rs::Error, log: &str) -> Error {
-    let error = Error::from(error);
-    let release = probe::release();
-    match log::verifier_reason(log) {
-        Some(reason) => error
-            .context(format!(
-                "Linux {release} refuses the BPF programs ({reason})"
-            ))
-            .with_kind(ErrorKind::Unsupported),
-        None => error.context("load the BPF programs"),
     }
 }
 

@@ -4,12 +4,14 @@
 mod follow;
 mod interfaces;
 mod status;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::RwLock;
 
 use conntrack_core::Config;
 use conntrack_core::Hooks;
@@ -17,6 +19,7 @@ use conntrack_core::Sysctls;
 
 pub use self::follow::Change;
 pub use self::follow::Follower;
+pub use self::upgrade::UpgradeReport;
 use crate::attach;
 use crate::attach::Attachment;
 use crate::choose::NotAttached;
@@ -99,7 +102,8 @@ pub struct Attached {
 #[derive(Debug)]
 pub struct Instance {
     pub(crate) name: String,
-    pub(crate) datapath: Datapath,
+    /// As of the last look; another process may have upgraded it since.
+    datapath: RwLock<Arc<Datapath>>,
     pub(crate) ifaces: IfaceTable,
     /// `None` if the namespace is gone, or out of reach.
     pub(crate) netns: Option<Arc<Netns>>,
@@ -166,7 +170,7 @@ impl Instance {
         let mut instance = Self {
             name: config.instance.clone(),
             ifaces: IfaceTable::map(&datapath.maps)?,
-            datapath,
+            datapath: RwLock::new(Arc::new(datapath)),
             netns: Some(netns),
             home: None,
             attached: Attached::default(),
@@ -195,10 +199,10 @@ impl Instance {
         attach: impl FnOnce(&Self, &mut State) -> Result<Attached>,
     ) -> Result<Attached> {
         if let Some(dir) = &state.dir {
-            dir.pin_datapath(&self.datapath)?;
+            dir.pin_datapath(&self.datapath())?;
         }
         let attached = attach(self, state)?;
-        sweep::start(&self.datapath)?;
+        sweep::start(&self.datapath().programs)?;
         if state.dir.is_some() {
             self.set_ready()?;
         }
@@ -207,9 +211,10 @@ impl Instance {
 
     /// The last step of a set-up: from here on others may use the pins.
     fn set_ready(&self) -> Result<()> {
-        let mut meta = self.datapath.meta.clone();
+        let datapath = self.datapath();
+        let mut meta = datapath.meta.clone();
         meta.ready = true;
-        meta.write(&self.datapath.maps.meta)
+        meta.write(&datapath.maps.meta)
     }
 
     /// Opens what another process, or an earlier one, has attached. With `home`
@@ -233,7 +238,7 @@ impl Instance {
             name: name.to_owned(),
             ifaces: IfaceTable::map(&datapath.maps)?,
             netns: teardown::home(&datapath.meta).map(Arc::new),
-            datapath,
+            datapath: RwLock::new(Arc::new(datapath)),
             home,
             attached: Attached::default(),
             state: Mutex::new(State {
@@ -260,9 +265,10 @@ impl Instance {
         &self.attached
     }
 
-    /// Its maps and programs.
-    pub fn datapath(&self) -> &Datapath {
-        &self.datapath
+    /// Its maps, and its programs as of the last look.
+    pub fn datapath(&self) -> Arc<Datapath> {
+        let datapath = self.datapath.read();
+        Arc::clone(&datapath.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether none of its programs sits on an interface any more: its process
@@ -270,7 +276,13 @@ impl Instance {
     /// One from which every interface was removed by name is not dead.
     pub fn is_dead(&self) -> bool {
         let state = self.state();
-        teardown::is_dead(state.dir.as_ref(), &self.datapath, self.netns.as_deref())
+        let programs = || self.program_ids(&state);
+        teardown::is_dead(
+            state.dir.as_ref(),
+            &self.datapath(),
+            self.netns.as_deref(),
+            programs,
+        )
     }
 
     /// Whether it has been detached, by this process or another: it tracks nothing
@@ -288,7 +300,7 @@ impl Instance {
     /// # Errors
     /// The kernel refuses to map them.
     pub fn sysctls(&self) -> Result<Sysctls> {
-        settings::read(&self.datapath.maps)
+        settings::read(&self.datapath().maps)
     }
 
     /// Changes nf_conntrack's settings, from the next packet on.
@@ -296,7 +308,7 @@ impl Instance {
     /// # Errors
     /// The kernel refuses to map them.
     pub fn set_sysctls(&self, sysctls: &Sysctls) -> Result<()> {
-        settings::write(&self.datapath.maps, sysctls)
+        settings::write(&self.datapath().maps, sysctls)
     }
 
     /// Changes some of nf_conntrack's settings, from the next packet on. What
@@ -306,7 +318,7 @@ impl Instance {
     /// # Errors
     /// The kernel refuses to map them.
     pub fn update_sysctls(&self, change: impl FnOnce(&mut Sysctls)) -> Result<Sysctls> {
-        settings::update(&self.datapath.maps, change)
+        settings::update(&self.datapath().maps, change)
     }
 
     /// The kernel's own settings in the namespace it belongs to.
@@ -322,7 +334,7 @@ impl Instance {
     /// # Errors
     /// What the kernel says.
     pub fn records(&self) -> Result<Vec<AttachRecord>> {
-        AttachRecord::read_all(&self.datapath.maps.attach)
+        AttachRecord::read_all(&self.datapath().maps.attach)
     }
 
     /// Pins it, so that it lives until it is detached.
@@ -337,7 +349,7 @@ impl Instance {
         if state.dir.is_none() {
             let dir = PinDir::find_or_mount(&self.name)?;
             let lock = teardown::claim(&dir, purpose(Keep::Pinned))?;
-            let pinned = dir.pin_datapath(&self.datapath);
+            let pinned = dir.pin_datapath(&self.datapath());
             let pinned = pinned.and_then(|()| pin_links(&dir, &state));
             if let Err(error) = pinned.and_then(|()| self.set_ready()) {
                 warn_of(dir.remove());
@@ -375,10 +387,6 @@ impl Instance {
         Ok(())
     }
 
-    pub(crate) fn program_ids(&self) -> [u32; 3] {
-        self.datapath.programs.packet_ids()
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // What it guards is in the kernel, and as consistent as it was.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -406,16 +414,14 @@ impl Instance {
 
     /// Whether what is pinned is still this one.
     fn is_pinned_in(&self, dir: &PinDir) -> Result<bool> {
-        let seed = self.datapath.meta.hash_seed;
-        let condition = dir.inspect()?;
-        Ok(matches!(condition, Condition::Ready(now) if now.meta.hash_seed == seed))
+        Ok(self.pinned_in(dir)?.is_some())
     }
 
     fn check_home(&self) -> Result<()> {
         let id = self.netns()?.id();
         match &self.home {
             Some(home) if home.id() != id => {
-                let theirs = match self.datapath.meta.netns.as_str() {
+                let theirs = match self.datapath().meta.netns.as_str() {
                     "" => format!("another network namespace (inode {})", id.inode),
                     named => format!("network namespace {named}"),
                 };

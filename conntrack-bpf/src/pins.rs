@@ -1,12 +1,14 @@
 //! Where an instance is pinned, what condition the pins are in, and who works
 //! on them. A pin is a file in bpffs:
-//! `conntrack/v<ABI>/<instance>/{map_*,prog_*,link_<ifindex>_<side>}`.
+//! `conntrack/v<ABI>/<instance>/{map_*,prog_*,link_<ifindex>_<side>}`. A program
+//! that is about to take another's place is `prog_<name>@<id>`.
 
 use std::ffi::CString;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ use crate::bpffs::Bpffs;
 use crate::datapath::Datapath;
 use crate::datapath::MAP_NAMES;
 use crate::datapath::PROGRAM_NAMES;
+use crate::datapath::Programs;
 use crate::defines::ABI;
 use crate::error::Context;
 use crate::error::Error;
@@ -26,6 +29,10 @@ use crate::error::Result;
 use crate::lock::Lock;
 use crate::shape;
 use crate::sys;
+
+/// Between the name of a program and its id, in pins that stand beside. bpffs
+/// refuses dots.
+const BESIDE: char = '@';
 
 /// The directory of an instance's pins; it may or may not be there.
 #[derive(Clone, Debug)]
@@ -151,6 +158,43 @@ impl PinDir {
         Ok(())
     }
 
+    fn beside(&self, name: &str, program: u32) -> PathBuf {
+        self.path().join(format!("prog_{name}{BESIDE}{program}"))
+    }
+
+    /// Pins programs beside those that are pinned already: whatever may sit on a
+    /// hook has a pin.
+    pub(crate) fn pin_beside(&self, programs: &Programs) -> Result<()> {
+        let mut named = programs.named();
+        named.try_for_each(|(name, it)| pin(it.as_fd(), &self.beside(name, it.id())))
+    }
+
+    /// Takes the pins of these programs away that stand beside.
+    pub(crate) fn unpin_beside(&self, programs: &Programs) -> Result<()> {
+        let mut named = programs.named();
+        named.try_for_each(|(name, it)| unpin(&self.beside(name, it.id())))
+    }
+
+    /// Puts the pins of these programs in the place of the ones there were, and
+    /// takes away whatever else stands beside. A pin cannot be overwritten, but
+    /// another can be renamed over it.
+    pub(crate) fn promote(&self, programs: &Programs) -> Result<()> {
+        for (name, program) in programs.named() {
+            let to = self.path().join(format!("prog_{name}"));
+            fs::rename(self.beside(name, program.id()), &to)
+                .with_context(|| format!("replace {}", to.display()))?;
+        }
+        let left = self.names("prog_")?;
+        let mut left = left.iter().filter(|path| is_beside(path));
+        left.try_for_each(|path| unpin(path))
+    }
+
+    /// Whether programs stand beside: an upgrade is under way, or was cut short.
+    pub(crate) fn is_upgrading(&self) -> bool {
+        let programs = self.names("prog_").unwrap_or_default();
+        programs.iter().any(|path| is_beside(path))
+    }
+
     fn link_path(&self, ifindex: u32, side: &str) -> PathBuf {
         self.path().join(format!("link_{ifindex}_{side}"))
     }
@@ -158,6 +202,22 @@ impl PinDir {
     /// Pins a link of an interface.
     pub(crate) fn pin_link(&self, ifindex: u32, side: &str, link: impl AsFd) -> Result<()> {
         pin(link.as_fd(), &self.link_path(ifindex, side))
+    }
+
+    /// The pinned links, with their paths and the sides of an interface that they
+    /// are on.
+    pub(crate) fn links(&self) -> Result<Vec<(PathBuf, &'static str, OwnedFd)>> {
+        let mut links = Vec::new();
+        for path in self.names("link_")? {
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or("");
+            let side = name.rsplit('_').next();
+            let side = LINK_SIDES.into_iter().find(|known| side == Some(*known));
+            let side = side.ok_or_else(|| not_ours(&path))?;
+            let (link, _) =
+                sys::open_pin(&path).with_context(|| format!("open {}", path.display()))?;
+            links.push((path, side, link));
+        }
+        Ok(links)
     }
 
     /// Removes the links of an interface, which detaches.
@@ -172,9 +232,7 @@ impl PinDir {
         for path in self.names("")? {
             let name = path.file_name().and_then(OsStr::to_str);
             if !name.is_some_and(is_pin) {
-                let path = path.display();
-                let message = format!("{path} is no pin of ours: nothing is removed");
-                return Err(shape::mismatch(message));
+                return Err(not_ours(&path));
             }
         }
         Ok(())
@@ -242,13 +300,30 @@ impl PinDir {
 fn is_pin(name: &str) -> bool {
     match name.split_once('_') {
         Some(("map", map)) => MAP_NAMES.contains(&map),
-        Some(("prog", program)) => PROGRAM_NAMES.contains(&program),
-        Some(("link", link)) => link.split_once('_').is_some_and(|(ifindex, side)| {
-            let digits = ifindex.bytes().all(|byte| byte.is_ascii_digit());
-            digits && ifindex.parse::<u32>().is_ok() && LINK_SIDES.contains(&side)
-        }),
+        Some(("prog", program)) => match program.split_once(BESIDE) {
+            Some((program, id)) => PROGRAM_NAMES.contains(&program) && is_number(id),
+            None => PROGRAM_NAMES.contains(&program),
+        },
+        Some(("link", link)) => link
+            .split_once('_')
+            .is_some_and(|(ifindex, side)| is_number(ifindex) && LINK_SIDES.contains(&side)),
         _ => false,
     }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
+}
+
+/// Whether a program's pin is not the one it is opened by.
+fn is_beside(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| name.contains(BESIDE))
+}
+
+fn not_ours(path: &Path) -> Error {
+    let path = path.display();
+    shape::mismatch(format!("{path} is no pin of ours: nothing is changed"))
 }
 
 fn pin(object: impl AsFd, path: &Path) -> Result<()> {
@@ -283,7 +358,13 @@ mod tests {
 
     #[test]
     fn only_our_names_are_pins() {
-        for name in ["map_meta", "map_table4", "prog_ct_xdp", "link_2_egress"] {
+        for name in [
+            "map_meta",
+            "map_table4",
+            "prog_ct_xdp",
+            "prog_ct_xdp@17",
+            "link_2_egress",
+        ] {
             assert!(is_pin(name), "{name}");
         }
         for name in [
@@ -292,6 +373,10 @@ mod tests {
             "map_other",
             "maps",
             "prog_xdp",
+            "prog_ct_xdp@",
+            "prog_ct_xdp@x",
+            "prog_xdp@17",
+            "map_meta@17",
             "link_xdp",
             "link__xdp",
             "link_+2_xdp",

@@ -46,7 +46,7 @@ pub struct Meta {
     pub max_flows4: u64,
     /// IPv6 flows it is sized for.
     pub max_flows6: u64,
-    /// Version of the crate that loaded it.
+    /// Version of the crate that its programs are of.
     pub version: String,
     /// How the user named the namespace; empty for the current one.
     pub netns: String,

@@ -13,6 +13,7 @@ use libbpf_rs::MapCore;
 use libbpf_rs::MapFlags;
 
 use crate::datapath::Datapath;
+use crate::datapath::Programs;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -20,16 +21,16 @@ use crate::error::Result;
 use crate::skel::types::ct_sweeper;
 use crate::testrun;
 
-/// Starts the sweep, or restarts it with the program of this data path.
+/// Starts the sweep, or lets it go on with these programs.
 ///
 /// # Errors
 /// The kernel refuses. Where it lacks `bpf_loop`, nothing is done.
-pub(crate) fn start(datapath: &Datapath) -> Result<()> {
-    run(datapath, 0)
+pub(crate) fn start(programs: &Programs) -> Result<()> {
+    run(programs, 0)
 }
 
-fn run(datapath: &Datapath, hurry: u32) -> Result<()> {
-    let Some(program) = &datapath.programs.sweep_start else {
+fn run(programs: &Programs, hurry: u32) -> Result<()> {
+    let Some(program) = &programs.sweep_start else {
         return Ok(());
     };
     match testrun::call(program.as_fd(), hurry)? {
@@ -57,7 +58,7 @@ pub fn now(datapath: &Datapath) -> Result<u64> {
         Ok::<_, Error>(stats)
     };
     let before = stats()?;
-    run(datapath, 1)?;
+    run(&datapath.programs, 1)?;
     let mut last = before;
     let mut moved = Instant::now();
     // The one that is under way, and one whole.

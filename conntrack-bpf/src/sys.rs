@@ -68,6 +68,50 @@ pub(crate) fn link_create(
     owned(fd)
 }
 
+/// What a link of ours says of itself.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) struct LinkInfo {
+    /// The program it holds.
+    pub(crate) program: u32,
+    /// Where; 0 once that interface is gone.
+    pub(crate) ifindex: u32,
+}
+
+/// Looks at an XDP or tcx link.
+pub(crate) fn link_info(link: BorrowedFd<'_>) -> Result<LinkInfo, Errno> {
+    // SAFETY: nothing but numbers, for which zero is a value.
+    let mut info: libbpf_sys::bpf_link_info = unsafe { std::mem::zeroed() };
+    let mut len = size_of::<libbpf_sys::bpf_link_info>() as u32;
+    // SAFETY: `len` is the size of `info`, and both outlive the call.
+    let code =
+        unsafe { libbpf_sys::bpf_link_get_info_by_fd(link.as_raw_fd(), &mut info, &mut len) };
+    if code < 0 {
+        return Err(Errno::from_raw(-code));
+    }
+    if ![libbpf_sys::BPF_LINK_TYPE_XDP, libbpf_sys::BPF_LINK_TYPE_TCX].contains(&info.type_) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: of both types the index is the first member, and any bits are one.
+    let ifindex = unsafe { info.__bindgen_anon_1.xdp.ifindex };
+    Ok(LinkInfo {
+        program: info.prog_id,
+        ifindex,
+    })
+}
+
+/// `BPF_LINK_UPDATE`: puts a program in the place of the link's. Each packet
+/// meets the one or the other. `ENOLINK` if the interface is gone.
+pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: both descriptors are open for the call; there are no options.
+    let code = unsafe {
+        libbpf_sys::bpf_link_update(link.as_raw_fd(), program.as_raw_fd(), std::ptr::null())
+    };
+    match code {
+        0 => Ok(()),
+        code => Err(Errno::from_raw(-code)),
+    }
+}
+
 /// Ids of the tcx programs on one side of an interface, in the order they run.
 pub(crate) fn tcx_programs(ifindex: u32, kind: LinkKind) -> Result<Vec<u32>, Errno> {
     const MOST: u32 = 64; // the kernel's own limit on such a chain

@@ -41,7 +41,9 @@ pub(crate) fn claim(dir: &PinDir, purpose: &str) -> Result<Lock> {
         Condition::Absent => return Ok(lock),
         Condition::HalfMade => {}
         Condition::Ready(datapath)
-            if is_dead(Some(dir), &datapath, home(&datapath.meta).as_ref()) => {}
+            if is_dead(Some(dir), &datapath, home(&datapath.meta).as_ref(), || {
+                dir.program_ids()
+            }) => {}
         Condition::Ready(datapath) => return Err(alive(dir, &datapath)),
     }
     let instance = dir.instance();
@@ -63,7 +65,12 @@ fn alive(dir: &PinDir, datapath: &Datapath) -> Error {
 /// or the interfaces went. One from which every interface was removed by name is
 /// not dead. Where its namespace is gone, or out of sight, pinned links know
 /// whether they still have an interface; of filters nobody does.
-pub(crate) fn is_dead(dir: Option<&PinDir>, datapath: &Datapath, netns: Option<&Netns>) -> bool {
+pub(crate) fn is_dead(
+    dir: Option<&PinDir>,
+    datapath: &Datapath,
+    netns: Option<&Netns>,
+    programs: impl Fn() -> Vec<u32> + Sync,
+) -> bool {
     let records = AttachRecord::read_all(&datapath.maps.attach);
     if records.is_ok_and(|records| records.is_empty()) {
         return false;
@@ -71,8 +78,7 @@ pub(crate) fn is_dead(dir: Option<&PinDir>, datapath: &Datapath, netns: Option<&
     let Some(netns) = netns else {
         return !dir.is_some_and(PinDir::has_live_links);
     };
-    let programs = datapath.programs.packet_ids();
-    let live = live_hooks(netns, &KernelSupport::probe(), &programs);
+    let live = live_hooks(netns, &KernelSupport::probe(), programs);
     live.is_ok_and(|live| live.is_empty())
 }
 
@@ -89,21 +95,25 @@ pub(crate) fn home(meta: &Meta) -> Option<Netns> {
         .or_else(|| Netns::find(id))
 }
 
-/// The interfaces of a namespace on which these programs really sit, and where.
+/// The interfaces of a namespace on which an instance's programs really sit, and
+/// where. Which programs those are is asked before and after: they may be
+/// replaced at this moment.
 pub(crate) fn live_hooks(
     netns: &Netns,
     kernel: &KernelSupport,
-    programs: &[u32],
+    programs: impl Fn() -> Vec<u32> + Sync,
 ) -> Result<BTreeMap<u32, Hooks>> {
     netns.run(|| {
+        let mut ours = programs();
         let devices = devices::list().context("list the network devices")?;
-        let mut live = BTreeMap::new();
-        for device in devices {
-            let ifindex = device.ifindex;
-            let present = DeviceSupport::probe(device, kernel).present;
+        let devices = devices.into_iter();
+        let found = devices.map(|device| (device.ifindex, DeviceSupport::probe(device, kernel)));
+        let found: Vec<_> = found.collect();
+        ours.extend(programs());
+        let live = found.into_iter().map(|(ifindex, found)| {
             let mut hooks = Hooks::default();
-            for present in present {
-                if present.id.is_some_and(|id| programs.contains(&id)) {
+            for present in found.present {
+                if present.id.is_some_and(|id| ours.contains(&id)) {
                     let side = match present.egress {
                         false => &mut hooks.ingress,
                         true => &mut hooks.egress,
@@ -111,11 +121,10 @@ pub(crate) fn live_hooks(
                     *side = Some(present.hook);
                 }
             }
-            if hooks != Hooks::default() {
-                live.insert(ifindex, hooks);
-            }
-        }
-        Ok(live)
+            (ifindex, hooks)
+        });
+        let live = live.filter(|(_, hooks)| *hooks != Hooks::default());
+        Ok(live.collect())
     })?
 }
 

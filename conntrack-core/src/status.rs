@@ -15,7 +15,8 @@ use crate::time::Timestamp;
 pub struct Status {
     /// The name it is pinned under.
     pub instance: String,
-    /// Version of the crate that set it up.
+    /// Version of the crate that its programs are of: of the one that set it up,
+    /// or that upgraded it last.
     pub version: String,
     /// Version of the layout of its maps.
     pub abi_version: u32,
@@ -29,6 +30,9 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Its programs.
     pub programs: Vec<ObjectStatus>,
+    /// An upgrade is under way, or was cut short: some hooks may have the programs
+    /// of another version. It works all the same; upgrading again ends it.
+    pub upgrade_unfinished: bool,
     /// Its maps.
     pub maps: Vec<ObjectStatus>,
     /// The kernel, as far as it mattered.

@@ -360,6 +360,7 @@ fn sample_status() -> Status {
             name: "ct_xdp".to_owned(),
             id: 17,
         }],
+        upgrade_unfinished: false,
         maps: vec![ObjectStatus {
             name: "ct_table4".to_owned(),
             id: 18,

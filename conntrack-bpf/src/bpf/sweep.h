@@ -227,8 +227,9 @@ static int ct_sweep_tick(void *map, int *key, struct ct_sweeper *s)
 }
 
 /*
- * Run once by user space when an instance is set up, or when another program
- * takes over; and to ask for a time round at once: then `asked` is raised first.
+ * Run by user space when an instance is set up, or when another program takes
+ * over; and, with a mark, to ask for a time round at once. Who asks leaves the
+ * callback alone: it may have become a newer program's.
  */
 SEC("tc")
 int ct_sweep_start(struct __sk_buff *skb)
@@ -238,15 +239,17 @@ int ct_sweep_start(struct __sk_buff *skb)
 
 	if (!s)
 		return 1;
-	/* Refused if that has been done before, which does no harm. */
-	bpf_timer_init(&s->timer, &ct_sweep, CT_CLOCK_MONOTONIC);
-	if (bpf_timer_set_callback(&s->timer, ct_sweep_tick))
-		return 2;
+	if (skb->mark) {
+		/* Two: the one that is under way may be past what the asker means. */
+		s->asked = s->stats.runs + 2;
+	} else {
+		/* Refused if that has been done before, which does no harm. */
+		bpf_timer_init(&s->timer, &ct_sweep, CT_CLOCK_MONOTONIC);
+		if (bpf_timer_set_callback(&s->timer, ct_sweep_tick))
+			return 2;
+	}
 	if (!s->stats.began)
 		s->stats.began = bpf_ktime_get_ns();
-	/* Two: the time round that is under way may be past what the asker means. */
-	if (skb->mark)
-		s->asked = s->stats.runs + 2;
 	return bpf_timer_start(&s->timer, 0, 0) ? 3 : 0;
 }
 

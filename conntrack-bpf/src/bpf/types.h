@@ -371,7 +371,7 @@ struct ct_replay {
 	__u32 pad;
 };
 
-/* Written once by user space, for the next process that opens the pins. */
+/* Written by user space, for the next process that opens the pins. */
 struct ct_meta {
 	__u32 abi;
 	__u32 ready; /* 0 while an instance is being set up */
@@ -380,7 +380,7 @@ struct ct_meta {
 	__u64 netns_ino, netns_dev;
 	__u64 created; /* CLOCK_BOOTTIME ns */
 	__u64 max_flows4, max_flows6;
-	char version[32]; /* of the crate that set it up */
+	char version[32]; /* of the crate that its programs are of */
 	char netns[128];  /* how the user named the namespace, or empty */
 };
 _Static_assert(sizeof(struct ct_meta) == 16 + 48 + 40 + 160, "no hidden padding");

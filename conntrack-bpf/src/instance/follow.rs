@@ -258,7 +258,8 @@ impl AsFd for Follower {
 /// back, and that was not heard.
 fn hooks_lost(instance: &Instance) -> Result<Vec<u32>> {
     let netns = instance.netns()?;
-    let live = teardown::live_hooks(netns, &KernelSupport::probe(), &instance.program_ids())?;
+    let programs = || instance.program_ids(&instance.state());
+    let live = teardown::live_hooks(netns, &KernelSupport::probe(), programs)?;
     let mut records = instance.records()?;
     records.retain(|record| live.get(&record.ifindex) != Some(&record.hooks));
     Ok(records.iter().map(|record| record.ifindex).collect())

@@ -240,7 +240,7 @@ impl Instance {
 
     /// The record and the table.
     fn enter(&self, target: &Target) -> Result<()> {
-        let maps = &self.datapath.maps;
+        let maps = &self.datapath().maps;
         let raw_ip = target.device.device.framing == Framing::RawIp;
         planned(target).write(&maps.attach)?;
         self.ifaces.attach(maps, target.ifindex(), raw_ip)
@@ -262,7 +262,8 @@ impl Instance {
     ) -> Result<AttachReport> {
         let netns = self.netns()?;
         let ifindex = target.ifindex();
-        let programs = &self.datapath.programs;
+        let datapath = self.current(state);
+        let programs = &datapath.programs;
         let marked = state.dir.is_none();
         let make = || Attachment::make(programs, netns, target, kernel, marked);
         let attachment = netns.run(make)??;
@@ -272,7 +273,7 @@ impl Instance {
             why: attachment.why(),
             ..planned(target)
         };
-        record.write(&self.datapath.maps.attach)?;
+        record.write(&datapath.maps.attach)?;
         match &state.dir {
             Some(dir) if state.pinned => {
                 for (side, link) in attachment.links() {
@@ -300,12 +301,12 @@ impl Instance {
             && !held
             && teardown::has_filters(record)
         {
-            let programs = self.program_ids();
+            let programs = self.program_ids(state);
             let made = record.made_clsact;
             netns.run(|| attach::remove_filters(ifindex, &programs, made))??;
         }
         self.ifaces.detach(ifindex);
-        AttachRecord::remove(&self.datapath.maps.attach, ifindex)
+        AttachRecord::remove(&self.datapath().maps.attach, ifindex)
     }
 
     /// Takes its links away; true if this process held what was attached.

@@ -21,10 +21,12 @@ use nix::time::clock_gettime;
 use super::Instance;
 use crate::counters;
 use crate::counters::Meter;
+use crate::datapath::Datapath;
 use crate::defines::SLOTS;
 use crate::devices;
 use crate::error::Context;
 use crate::error::Result;
+use crate::pins::PinDir;
 use crate::probe::KernelSupport;
 use crate::records::AttachRecord;
 use crate::stacking;
@@ -42,7 +44,13 @@ impl Instance {
         if let Err(error) = self.refresh_uppers() {
             tracing::warn!("look at stacked devices: {error:#}");
         }
-        let meta = &self.datapath.meta;
+        let (datapath, unfinished) = {
+            let state = self.state();
+            let dir = state.dir.as_ref();
+            let unfinished = dir.is_some_and(PinDir::is_upgrading);
+            (self.current(&state), unfinished)
+        };
+        let meta = &datapath.meta;
         let clocks = Clocks::now();
         let kernel = KernelSupport::probe();
         let facts = kernel.deciding();
@@ -58,20 +66,24 @@ impl Instance {
                 device: meta.netns_dev,
             },
             interfaces: self.interfaces(&kernel, &clocks)?,
-            programs: self.programs(),
-            maps: self.maps()?,
+            programs: programs(&datapath),
+            upgrade_unfinished: unfinished,
+            maps: maps(&datapath)?,
             kernel: KernelStatus {
                 release: kernel.release.clone(),
                 facts: facts.map(|(name, fact)| (name.to_owned(), fact)).into(),
             },
-            tables: self.tables()?,
-            memory_bytes: counters::memory_bytes(&self.datapath.maps)?,
+            tables: tables(&datapath)?,
+            memory_bytes: counters::memory_bytes(&datapath.maps)?,
         })
     }
 
     fn interfaces(&self, kernel: &KernelSupport, clocks: &Clocks) -> Result<Vec<InterfaceStatus>> {
         let live = match &self.netns {
-            Some(netns) => teardown::live_hooks(netns, kernel, &self.program_ids())?,
+            Some(netns) => {
+                let programs = || self.program_ids(&self.state());
+                teardown::live_hooks(netns, kernel, programs)?
+            }
             None => BTreeMap::new(),
         };
         let devices = self.devices()?;
@@ -96,46 +108,46 @@ impl Instance {
         });
         Ok(interfaces.collect())
     }
+}
 
-    fn programs(&self) -> Vec<ObjectStatus> {
-        let programs = self.datapath.programs.named();
-        let programs = programs.map(|(name, program)| ObjectStatus {
-            name: name.to_owned(),
-            id: program.id(),
-        });
-        programs.collect()
-    }
+fn programs(datapath: &Datapath) -> Vec<ObjectStatus> {
+    let programs = datapath.programs.named();
+    let programs = programs.map(|(name, program)| ObjectStatus {
+        name: name.to_owned(),
+        id: program.id(),
+    });
+    programs.collect()
+}
 
-    fn maps(&self) -> Result<Vec<ObjectStatus>> {
-        let maps = self.datapath.maps.named().into_iter();
-        let maps = maps.map(|(name, map)| {
-            Ok(ObjectStatus {
-                name: format!("ct_{name}"),
-                id: map.info().context("look at a map")?.info.id,
-            })
-        });
-        maps.collect()
-    }
+fn maps(datapath: &Datapath) -> Result<Vec<ObjectStatus>> {
+    let maps = datapath.maps.named().into_iter();
+    let maps = maps.map(|(name, map)| {
+        Ok(ObjectStatus {
+            name: format!("ct_{name}"),
+            id: map.info().context("look at a map")?.info.id,
+        })
+    });
+    maps.collect()
+}
 
-    fn tables(&self) -> Result<Vec<TableStatus>> {
-        let (maps, meta) = (&self.datapath.maps, &self.datapath.meta);
-        let levels = sweep::read(&self.datapath)?.map(|(_, levels)| levels);
-        let [live4, live6] = Meter::map(&self.datapath)?.live();
-        let tables = [
-            (Family::Ipv4, &maps.table4, meta.max_flows4, live4),
-            (Family::Ipv6, &maps.table6, meta.max_flows6, live6),
-        ];
-        let tables = tables.into_iter().zip(0..);
-        let tables = tables.map(|((family, map, max_flows, flows), index)| {
-            let slots = u64::from(map.max_entries()) * u64::from(SLOTS);
-            Ok(TableStatus {
-                flows,
-                pressure: levels.map(|levels: [PressureLevel; 2]| levels[index]),
-                ..TableStatus::new(family, max_flows, slots, memory(map)?)
-            })
-        });
-        tables.collect()
-    }
+fn tables(datapath: &Datapath) -> Result<Vec<TableStatus>> {
+    let (maps, meta) = (&datapath.maps, &datapath.meta);
+    let levels = sweep::read(datapath)?.map(|(_, levels)| levels);
+    let [live4, live6] = Meter::map(datapath)?.live();
+    let tables = [
+        (Family::Ipv4, &maps.table4, meta.max_flows4, live4),
+        (Family::Ipv6, &maps.table6, meta.max_flows6, live6),
+    ];
+    let tables = tables.into_iter().zip(0..);
+    let tables = tables.map(|((family, map, max_flows, flows), index)| {
+        let slots = u64::from(map.max_entries()) * u64::from(SLOTS);
+        Ok(TableStatus {
+            flows,
+            pressure: levels.map(|levels: [PressureLevel; 2]| levels[index]),
+            ..TableStatus::new(family, max_flows, slots, memory(map)?)
+        })
+    });
+    tables.collect()
 }
 
 /// The kernel's own figure, or what the values take where it says nothing.

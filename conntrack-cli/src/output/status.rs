@@ -43,22 +43,24 @@ pub(crate) fn text(status: &Status, out: &mut impl Write) -> io::Result<()> {
         line(out, "table", on_table(table))?;
     }
     let memory = human_bytes(status.memory_bytes);
-    line(
-        out,
-        "memory",
-        format!("{memory} of the kernel, for all maps"),
-    )?;
-    line(out, "programs", objects(&status.programs))?;
-    line(out, "maps", objects(&status.maps))?;
+    let text = format!("{memory} of the kernel, for all maps");
+    line(out, "memory", text)?;
+    let (version, abi) = (clean(&status.version), status.abi_version);
+    let (programs, maps) = (objects(&status.programs), objects(&status.maps));
+    line(out, "programs", format!("of version {version}: {programs}"))?;
+    if status.upgrade_unfinished {
+        let text = "an upgrade is under way or was cut short, some hooks may have another \
+                    version's programs: `conntrack upgrade` ends it";
+        line(out, "", text)?;
+    }
+    line(out, "maps", format!("of layout {abi}: {maps}"))?;
     let facts = status.kernel.facts.iter().map(|(name, holds)| {
         let no = if *holds { "" } else { "no " };
         format!("{no}{name}")
     });
     let facts: Vec<String> = facts.collect();
     let release = clean(&status.kernel.release);
-    line(out, "kernel", format!("{release}: {}", facts.join(", ")))?;
-    let (version, abi) = (&status.version, status.abi_version);
-    line(out, "version", format!("{version}, map layout {abi}"))
+    line(out, "kernel", format!("{release}: {}", facts.join(", ")))
 }
 
 /// How full a table is and what it takes.
@@ -79,7 +81,8 @@ pub(crate) fn warning(table: &TableStatus) -> Option<String> {
         .filter(|level| *level != PressureLevel::None)?;
     let (family, max, flows) = (table.family, table.max_flows, table.flows);
     Some(format!(
-        "the pressure on the {family} table is {level}, {flows} of {max} flows: when it is full,          new connections push out the oldest unassured ones, or pass untracked"
+        "the pressure on the {family} table is {level}, {flows} of {max} flows: when it is full, \
+         new connections push out the oldest unassured ones, or pass untracked"
     ))
 }
 

@@ -1,0 +1,121 @@
+//! Programs that change while it runs: this process's in the place of those that
+//! are there, and those that another process has put there.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+
+use super::Instance;
+use super::State;
+use crate::datapath::Datapath;
+use crate::datapath::VERSION;
+use crate::error::Result;
+use crate::load;
+use crate::pins::Condition;
+use crate::pins::PinDir;
+use crate::records::Meta;
+use crate::swap;
+use crate::swap::Site;
+use crate::sweep;
+
+/// What an upgrade has done.
+#[derive(Clone, Eq, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct UpgradeReport {
+    /// Version of the crate whose programs ran before.
+    pub from: String,
+    /// Version of the crate whose programs run now: this one's.
+    pub to: String,
+}
+
+impl Instance {
+    /// Puts this crate's programs in the place of those that run, upon the same
+    /// maps: no packet passes in between, and flows, counters, settings and
+    /// listeners stay. All of them, or none.
+    ///
+    /// # Errors
+    /// `InUse` if another process keeps it in the foreground or works on it;
+    /// `NotFound` if it was detached; `AbiMismatch` if one of its links holds a
+    /// program of somebody else; as [`Datapath::load`]; what the kernel refuses:
+    /// then the programs are those of before.
+    pub fn upgrade(&self) -> Result<UpgradeReport> {
+        let mut state = self.state();
+        let _lock = self.lock(&state, "upgrading")?;
+        let old = self.current(&state);
+        let before = Meta::read(&old.maps.meta)?;
+        let meta = Meta {
+            version: VERSION.to_owned(),
+            ..before.clone()
+        };
+        let new = Datapath {
+            maps: Arc::clone(&old.maps),
+            programs: load::upon(&old.maps, &meta)?,
+            meta,
+        };
+        let known = self.program_ids(&state);
+        let state = &mut *state;
+        let site = Site {
+            netns: self.netns.as_deref(),
+            dir: state.dir.as_ref(),
+            attachments: &mut state.attachments,
+            known,
+        };
+        swap::swap(site, &old, &new)?;
+        self.take_over(Arc::new(new));
+        Ok(UpgradeReport {
+            from: before.version,
+            to: VERSION.to_owned(),
+        })
+    }
+
+    /// Goes round the tables at once, as [`sweep::now`] does.
+    ///
+    /// # Errors
+    /// As [`sweep::now`].
+    pub fn sweep(&self) -> Result<u64> {
+        let datapath = self.current(&self.state());
+        sweep::now(&datapath)
+    }
+
+    /// Its maps and programs as they are pinned now. What was known before stays
+    /// where nothing is pinned, or not any more.
+    pub(super) fn current(&self, state: &State) -> Arc<Datapath> {
+        let pinned = state.dir.as_ref().map(|dir| self.pinned_in(dir));
+        match pinned {
+            Some(Ok(Some(now))) => now,
+            _ => self.datapath(),
+        }
+    }
+
+    /// The ids of all programs that may sit on a hook of it: two on each while
+    /// they are being replaced.
+    pub(super) fn program_ids(&self, state: &State) -> Vec<u32> {
+        let mut ids = self.current(state).programs.packet_ids().to_vec();
+        if let Some(dir) = &state.dir
+            && self.is_pinned_in(dir).unwrap_or(false)
+        {
+            ids.extend(dir.program_ids());
+        }
+        ids
+    }
+
+    /// What is pinned, if it is still this one. Programs that it has no more are
+    /// let go.
+    pub(super) fn pinned_in(&self, dir: &PinDir) -> Result<Option<Arc<Datapath>>> {
+        let seed = self.datapath().meta.hash_seed;
+        Ok(match dir.inspect()? {
+            Condition::Ready(now) if now.meta.hash_seed == seed => {
+                Some(self.take_over(Arc::new(*now)))
+            }
+            _ => None,
+        })
+    }
+
+    fn take_over(&self, datapath: Arc<Datapath>) -> Arc<Datapath> {
+        let mut known = self
+            .datapath
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *known = Arc::clone(&datapath);
+        datapath
+    }
+}
