@@ -1,8 +1,11 @@
 //! Other people's programs, and how they attach them.
 
+use std::ffi::CString;
 use std::os::fd::AsRawFd;
 use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use libbpf_rs::libbpf_sys;
 
@@ -76,4 +79,22 @@ pub(crate) fn ifindex(ns: &Netns, interface: &str) -> i32 {
     let shown = ns.sh(&format!("ip -o link show dev {interface}"));
     let number = shown.split(':').next().expect("a line");
     number.trim().parse().expect("a number")
+}
+
+/// Pins a link.
+pub(crate) fn pin(link: &OwnedFd, path: &Path) {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
+    // SAFETY: the path ends in NUL, the descriptor is open.
+    let code = unsafe { libbpf_sys::bpf_obj_pin(link.as_raw_fd(), path.as_ptr()) };
+    assert_eq!(code, 0, "pin {path:?}");
+}
+
+/// Opens a pin.
+pub(crate) fn open(path: &Path) -> OwnedFd {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
+    // SAFETY: the path ends in NUL.
+    let fd = unsafe { libbpf_sys::bpf_obj_get(path.as_ptr()) };
+    assert!(fd >= 0, "open {path:?}: error {fd}");
+    // SAFETY: the kernel has just given it to us.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }

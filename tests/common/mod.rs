@@ -9,6 +9,9 @@ pub(crate) mod link;
 #[path = "../support/netns.rs"]
 pub(crate) mod netns;
 pub(crate) mod privileges;
+pub(crate) mod programs;
+pub(crate) mod traced;
+pub(crate) mod traffic;
 
 use std::fs;
 use std::path::Path;

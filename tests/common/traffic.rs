@@ -1,0 +1,265 @@
+//! Traffic that goes on while something happens, every packet of it counted: by
+//! who sends it, and by the interface it crosses.
+
+use std::io::Read;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::time::Instant;
+
+use conntrack::Endpoint;
+use conntrack::FlowKey;
+use conntrack::Protocol;
+use conntrack::Tracker;
+
+use super::link::Link;
+use super::link::LinkCounters;
+use super::link::Offloads;
+use super::link::veth;
+use super::netns::Netns;
+
+const HERE: &str = "10.8.0.1";
+const THERE: &str = "10.8.0.2";
+
+/// Longest wait for an answer, or for counters to come to rest.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Datagrams under way at a time: fewer than veth queues, so that none is lost.
+const WINDOW: u64 = 32;
+
+/// A host whose interface `wire` is tracked, and its peer. Nothing has crossed
+/// the wire before there are addresses.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) here: Netns,
+    pub(crate) there: Netns,
+    inner: Link,
+    outer: Link,
+}
+
+impl Wire {
+    pub(crate) fn new() -> Self {
+        let (here, there) = (Netns::new(), Netns::new());
+        for ns in [&here, &there] {
+            ns.sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+        }
+        let (inner, outer) = veth((&here, "wire"), (&there, "wire"));
+        for link in [&inner, &outer] {
+            link.offloads(Offloads::Off);
+        }
+        Self {
+            here,
+            there,
+            inner,
+            outer,
+        }
+    }
+
+    /// Starts the traffic: a UDP flow at full speed, a TCP connection that is
+    /// open all the time, and a new UDP flow every millisecond.
+    pub(crate) fn start(&self) -> Traffic {
+        let before = self.inner.counters();
+        self.inner.addr(&format!("{HERE}/24"));
+        self.outer.addr(&format!("{THERE}/24"));
+        let stop = Arc::new(AtomicBool::new(false));
+        let echo = self.here.run(|| UdpSocket::bind((HERE, 9000)));
+        let echo = echo.expect("an echo server");
+        echo.set_read_timeout(Some(Duration::from_millis(20)))
+            .expect("a time limit");
+        let listener = self.here.run(|| TcpListener::bind((HERE, 9001)));
+        let listener = listener.expect("a TCP server");
+        let stopped = Arc::clone(&stop);
+        let server = self.here.spawn(move || echo_datagrams(&echo, &stopped));
+        // It ends with its client.
+        self.here.spawn(move || echo_stream(&listener));
+        let (fast, client) = self.there.run(|| {
+            let fast = UdpSocket::bind((THERE, 0)).expect("a socket");
+            fast.connect((HERE, 9000)).expect("an address");
+            let client = TcpStream::connect((HERE, 9001)).expect("a connection");
+            (fast, client)
+        });
+        let udp = fast.local_addr().expect("an address");
+        let tcp = client.local_addr().expect("an address");
+        fast.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        let stopped = [(); 3].map(|()| Arc::clone(&stop));
+        let [for_fast, for_tcp, for_short] = stopped;
+        Traffic {
+            inner: self.inner.clone(),
+            before,
+            stop,
+            server: Some(server),
+            fast: Some(self.there.spawn(move || keep_sending(&fast, &for_fast))),
+            stream: Some(self.there.spawn(move || keep_talking(client, &for_tcp))),
+            short: Some(self.there.spawn(move || open_flows(&for_short))),
+            udp: key(udp, (HERE, 9000), Protocol::UDP),
+            tcp: key(tcp, (HERE, 9001), Protocol::TCP),
+        }
+    }
+}
+
+fn key(from: SocketAddr, to: (&str, u16), protocol: Protocol) -> FlowKey {
+    let to = Endpoint::new(to.0.parse().expect("an address"), to.1);
+    FlowKey::new(Endpoint::new(from.ip(), from.port()), to, protocol)
+}
+
+/// What is under way; [`Traffic::finish`] ends it.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    inner: Link,
+    before: LinkCounters,
+    stop: Arc<AtomicBool>,
+    server: Option<JoinHandle<()>>,
+    fast: Option<JoinHandle<u64>>,
+    stream: Option<JoinHandle<(u64, TcpStream)>>,
+    short: Option<JoinHandle<u64>>,
+    /// The UDP flow at full speed.
+    pub(crate) udp: FlowKey,
+    /// The TCP connection.
+    pub(crate) tcp: FlowKey,
+}
+
+/// What was sent.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// Datagrams of the fast flow, each of them answered.
+    pub(crate) datagrams: u64,
+    /// Bytes that went to and fro through the connection.
+    pub(crate) stream: u64,
+    /// Flows that were opened, the two long ones not among them.
+    pub(crate) flows: u64,
+    /// Frames that have crossed the wire, both ways.
+    pub(crate) frames: u64,
+    /// Still open.
+    _connection: TcpStream,
+}
+
+impl Traffic {
+    /// Ends it. Everything that was sent has been answered.
+    pub(crate) fn finish(&mut self, tracker: &Tracker) -> Sent {
+        self.stop.store(true, Ordering::Relaxed);
+        let (stream, connection) = end(&mut self.stream);
+        let (datagrams, flows) = (end(&mut self.fast), end(&mut self.short));
+        end(&mut self.server);
+        Sent {
+            datagrams,
+            stream,
+            flows,
+            frames: self.settle(tracker),
+            _connection: connection,
+        }
+    }
+
+    /// Every frame that crossed the wire was counted by us, as a packet or as
+    /// ARP; how many they were.
+    fn settle(&self, tracker: &Tracker) -> u64 {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let (link, before) = (self.inner.counters(), self.before);
+            let received = link.rx_packets - before.rx_packets;
+            let wire = received + link.tx_packets - before.tx_packets;
+            let counters = tracker.stats().expect("counters");
+            let seen = counters.interfaces[0].packets;
+            let arp = counters.passed_untracked["not_ip"];
+            if seen + arp == wire {
+                return wire;
+            }
+            let passed = counters.passed_untracked;
+            assert!(
+                Instant::now() < end,
+                "{seen} packets and {arp} ARP of {wire} frames; {passed:?}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn end<T>(thread: &mut Option<JoinHandle<T>>) -> T {
+    let thread = thread.take().expect("it runs");
+    thread.join().expect("its end")
+}
+
+fn echo_datagrams(socket: &UdpSocket, stop: &AtomicBool) {
+    let mut buffer = [0; 2048];
+    loop {
+        match socket.recv_from(&mut buffer) {
+            Ok((len, from)) => {
+                socket.send_to(&buffer[..len], from).expect("echo");
+            }
+            // Nothing has come for a while.
+            Err(_) if stop.load(Ordering::Relaxed) => return,
+            Err(_) => {}
+        }
+    }
+}
+
+fn echo_stream(listener: &TcpListener) {
+    let (mut stream, _) = listener.accept().expect("a connection");
+    let mut buffer = [0; 1000];
+    while stream.read_exact(&mut buffer).is_ok() {
+        stream.write_all(&buffer).expect("echo");
+    }
+}
+
+/// Sends datagrams with their numbers and reads the answers, which come in order.
+fn keep_sending(socket: &UdpSocket, stop: &AtomicBool) -> u64 {
+    let (mut sent, mut answered) = (0_u64, 0_u64);
+    let mut buffer = [0; 2048];
+    while !stop.load(Ordering::Relaxed) || answered < sent {
+        if sent - answered < WINDOW && !stop.load(Ordering::Relaxed) {
+            socket.send(&sent.to_be_bytes()).expect("send");
+            sent += 1;
+            continue;
+        }
+        let len = socket.recv(&mut buffer).expect("an answer");
+        assert_eq!(buffer[..len], answered.to_be_bytes(), "lost on the way");
+        answered += 1;
+    }
+    sent
+}
+
+fn keep_talking(mut stream: TcpStream, stop: &AtomicBool) -> (u64, TcpStream) {
+    stream.set_nodelay(true).expect("no delay");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    let mut buffer = [7; 1000];
+    let mut bytes = 0;
+    while !stop.load(Ordering::Relaxed) {
+        stream.write_all(&buffer).expect("send");
+        stream.read_exact(&mut buffer).expect("an answer");
+        bytes += 2 * buffer.len() as u64;
+    }
+    (bytes, stream)
+}
+
+/// One datagram from a socket of its own, answered, again and again.
+fn open_flows(stop: &AtomicBool) -> u64 {
+    let mut flows = 0;
+    let mut port = 10_000;
+    while !stop.load(Ordering::Relaxed) && port < 60_000 {
+        // Ports that nobody else takes, each of them once: a flow each.
+        if let Ok(socket) = UdpSocket::bind((THERE, port)) {
+            socket
+                .set_read_timeout(Some(PATIENCE))
+                .expect("a time limit");
+            socket.send_to(b"one", (HERE, 9000)).expect("send");
+            socket.recv(&mut [0; 16]).expect("an answer");
+            flows += 1;
+        }
+        port += 1;
+        thread::sleep(Duration::from_millis(1));
+    }
+    flows
+}
