@@ -128,6 +128,21 @@ impl Netns {
     /// Finds a namespace by what it is, among those that have a name or a
     /// process in them; `None` if it is gone, or out of sight.
     pub fn find(id: NetnsId) -> Option<Self> {
+        Self::within_sight().find(|netns| netns.id == id)
+    }
+
+    /// Every namespace that has a name or a process in it, once.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for netns in Self::within_sight() {
+            if all.iter().all(|known| known.id != netns.id) {
+                all.push(netns);
+            }
+        }
+        all
+    }
+
+    fn within_sight() -> impl Iterator<Item = Self> {
         let named = ["/run/netns", "/var/run/netns"]
             .iter()
             .flat_map(|dir| entries(Path::new(dir)))
@@ -139,7 +154,6 @@ impl Netns {
             .chain(named)
             .chain(processes)
             .filter_map(|named| Self::open(&named).ok())
-            .find(|netns| netns.id == id)
     }
 
     /// What tells it apart.
@@ -245,6 +259,8 @@ mod tests {
         let thread = thread::current().id();
         assert_eq!(own.run(|| thread::current().id()).unwrap(), thread);
         assert_eq!(Netns::find(own.id()).unwrap().id(), own.id());
+        let same = Netns::all().into_iter().filter(|it| it.id() == own.id());
+        assert_eq!(same.count(), 1);
     }
 
     #[test]

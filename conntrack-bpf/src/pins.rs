@@ -39,6 +39,7 @@ const BESIDE: char = '@';
 pub(crate) struct PinDir {
     bpffs: Bpffs,
     instance: String,
+    layout: u32,
 }
 
 /// What is in the directory.
@@ -67,7 +68,31 @@ impl PinDir {
         Self {
             bpffs,
             instance: instance.to_owned(),
+            layout: ABI,
         }
+    }
+
+    /// Where instances of this name are pinned, whichever layout they have.
+    pub(crate) fn of_all_layouts(instance: &str) -> Vec<Self> {
+        let Some(own) = Self::find(instance) else {
+            return Vec::new();
+        };
+        let layouts = fs::read_dir(own.bpffs.dir().join("conntrack"));
+        let layouts = layouts.into_iter().flatten().flatten();
+        let layouts = layouts.filter_map(|entry| {
+            let name = entry.file_name();
+            let layout = name.to_str()?.strip_prefix('v')?.parse().ok()?;
+            let own = own.clone();
+            Some(Self { layout, ..own }).filter(Self::exists)
+        });
+        let mut found: Vec<Self> = layouts.collect();
+        found.sort_by_key(|dir| dir.layout);
+        found
+    }
+
+    /// The version of the layout of its maps.
+    pub(crate) fn layout(&self) -> u32 {
+        self.layout
     }
 
     pub(crate) fn instance(&self) -> &str {
@@ -75,7 +100,8 @@ impl PinDir {
     }
 
     fn parent(&self) -> PathBuf {
-        self.bpffs.dir().join(format!("conntrack/v{ABI}"))
+        let layout = self.layout;
+        self.bpffs.dir().join(format!("conntrack/v{layout}"))
     }
 
     /// The directory.
@@ -111,8 +137,8 @@ impl PinDir {
         let path = self.path();
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return match self.other_version() {
-                    Some(other) => Err(self.of_another_version(&other)),
+                return match Self::of_all_layouts(&self.instance).first() {
+                    Some(other) => Err(self.of_another_layout(other)),
                     None => Ok(Condition::Absent),
                 };
             }
@@ -127,18 +153,13 @@ impl PinDir {
         }
     }
 
-    /// An instance of this name that another version pinned.
-    fn other_version(&self) -> Option<PathBuf> {
-        let versions = fs::read_dir(self.bpffs.dir().join("conntrack")).ok()?;
-        let paths = versions.filter_map(|entry| Some(entry.ok()?.path().join(&self.instance)));
-        paths.filter(|path| path.is_dir()).min()
-    }
-
-    fn of_another_version(&self, path: &Path) -> Error {
-        let (instance, path) = (&self.instance, path.display());
+    fn of_another_layout(&self, other: &Self) -> Error {
+        let (instance, path) = (&self.instance, other.path());
+        let path = path.display();
         let message = format!(
-            "instance {instance} was set up by a version with another layout of its maps \
-             ({path}; this one is v{ABI}): detach it with that version"
+            "instance {instance} was set up by a version whose maps have another layout ({path}; \
+             this one's is v{ABI}): its flows and counters cannot be taken over. Detach it with \
+             that version, or with `conntrack detach --force`, and attach anew"
         );
         Error::new(ErrorKind::AbiMismatch, message)
     }
@@ -238,7 +259,8 @@ impl PinDir {
         Ok(())
     }
 
-    fn names(&self, prefix: &str) -> Result<Vec<PathBuf>> {
+    /// The paths of pins whose names begin so, sorted.
+    pub(crate) fn names(&self, prefix: &str) -> Result<Vec<PathBuf>> {
         let path = self.path();
         let context = || format!("list {}", path.display());
         let mut found = Vec::new();

@@ -79,15 +79,7 @@ pub(crate) struct LinkInfo {
 
 /// Looks at an XDP or tcx link.
 pub(crate) fn link_info(link: BorrowedFd<'_>) -> Result<LinkInfo, Errno> {
-    // SAFETY: nothing but numbers, for which zero is a value.
-    let mut info: libbpf_sys::bpf_link_info = unsafe { std::mem::zeroed() };
-    let mut len = size_of::<libbpf_sys::bpf_link_info>() as u32;
-    // SAFETY: `len` is the size of `info`, and both outlive the call.
-    let code =
-        unsafe { libbpf_sys::bpf_link_get_info_by_fd(link.as_raw_fd(), &mut info, &mut len) };
-    if code < 0 {
-        return Err(Errno::from_raw(-code));
-    }
+    let info = raw_link_info(link)?;
     if ![libbpf_sys::BPF_LINK_TYPE_XDP, libbpf_sys::BPF_LINK_TYPE_TCX].contains(&info.type_) {
         return Err(Errno::EINVAL);
     }
@@ -97,6 +89,24 @@ pub(crate) fn link_info(link: BorrowedFd<'_>) -> Result<LinkInfo, Errno> {
         program: info.prog_id,
         ifindex,
     })
+}
+
+/// The id of the program that a link of any type holds.
+pub(crate) fn link_program(link: BorrowedFd<'_>) -> Result<u32, Errno> {
+    raw_link_info(link).map(|info| info.prog_id)
+}
+
+fn raw_link_info(link: BorrowedFd<'_>) -> Result<libbpf_sys::bpf_link_info, Errno> {
+    // SAFETY: nothing but numbers, for which zero is a value.
+    let mut info: libbpf_sys::bpf_link_info = unsafe { std::mem::zeroed() };
+    let mut len = size_of::<libbpf_sys::bpf_link_info>() as u32;
+    // SAFETY: `len` is the size of `info`, and both outlive the call.
+    let code =
+        unsafe { libbpf_sys::bpf_link_get_info_by_fd(link.as_raw_fd(), &mut info, &mut len) };
+    match code {
+        0 => Ok(info),
+        code => Err(Errno::from_raw(-code)),
+    }
 }
 
 /// `BPF_LINK_UPDATE`: puts a program in the place of the link's. Each packet
@@ -249,7 +259,8 @@ pub(crate) fn open_pin(path: &Path) -> Result<(OwnedFd, Option<BpfObject>), Errn
     let kind = match link.as_deref().unwrap_or(Path::new("")).to_str() {
         Some("anon_inode:bpf-map") => Some(BpfObject::Map),
         Some("anon_inode:bpf-prog") => Some(BpfObject::Program),
-        Some("anon_inode:bpf_link") => Some(BpfObject::Link),
+        // As it is made, and as it is opened from its pin.
+        Some("anon_inode:bpf_link" | "anon_inode:bpf-link") => Some(BpfObject::Link),
         _ => None,
     };
     Ok((fd, kind))
