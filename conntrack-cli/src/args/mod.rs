@@ -101,6 +101,9 @@ pub(crate) enum Command {
     Follow(FollowArgs),
     /// Stop following connections
     Detach(DetachArgs),
+    /// Put this version's programs in the place of a running tracker's
+    #[command(after_help = text::UPGRADE)]
+    Upgrade,
     /// Show what is attached where, and why there
     Status(StatusArgs),
     /// Say what this host can do and what `attach` would choose
@@ -232,10 +235,15 @@ pub(crate) struct FollowArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = text::DETACH)]
 pub(crate) struct DetachArgs {
     /// Interfaces; without any, all of them, and the flow table goes too
     #[arg(value_name = "IFACE")]
     pub(crate) interfaces: Vec<String>,
+
+    /// Also what a version with another layout of its maps has set up
+    #[arg(long, conflicts_with = "interfaces")]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

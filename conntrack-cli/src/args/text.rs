@@ -17,6 +17,7 @@ Examples:
   conntrack list --watch
   conntrack stats --interval 5
   conntrack config set tcp_timeout_established=86400
+  conntrack upgrade                     this binary's programs, without a gap
   conntrack replay capture.pcapng -o session
   conntrack detach
   conntrack demo                        all of it, in namespaces it makes
@@ -62,6 +63,34 @@ that gets ports gives way to them. Devices stacked on attached ones are known at
 once, so that nothing counts twice. What somebody else detaches stays so until it is
 renamed or made anew. Each is told: what is attached to and detached from on stdout,
 what is left out, and why, on stderr.";
+
+pub(super) const DETACH: &str = "\
+Examples:
+  conntrack detach
+  conntrack detach eth1
+  conntrack --instance web detach --force
+
+--force is for a tracker that another version set up, with maps of a layout that
+this version does not know, when that version is not at hand: other commands say
+so and name its pins. It looks whether each pin is of a kind and name that our
+versions pin, changes nothing if one is not, and else takes the programs off,
+whichever namespace they are in. Its flows are gone then. A clsact qdisc (kernels
+before 6.6) stays: `tc qdisc del dev IFACE clsact` if it is nobody else's.";
+
+pub(super) const UPGRADE: &str = "\
+Examples:
+  conntrack upgrade
+  conntrack --instance web upgrade
+
+Loads the programs of this binary upon the maps of the running tracker, and puts
+them behind its hooks, each in one step: no packet passes unseen, none is counted
+twice. Flows, counters, settings, interfaces and listeners stay. On all hooks, or
+on none. If it is killed on the way, the tracker runs on with programs of both
+versions; `status` says so, and another `upgrade` ends it.
+
+It needs a binary whose maps have the same layout (`status` shows the layout). A
+tracker of another layout has to be detached, and its flows are lost: see `detach
+--help`. A tracker in the foreground ends with its process: start that anew.";
 
 pub(super) const DOCTOR: &str = "\
 Exit codes: 0 everything; 4 works with fallbacks; 5 can't work here.";

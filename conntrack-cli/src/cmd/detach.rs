@@ -9,6 +9,7 @@ use super::Context;
 use super::context::not_seen;
 use crate::args::DetachArgs;
 use crate::failure::Failure;
+use crate::failure::say;
 
 /// Takes programs from the interfaces named, or everything away.
 pub(crate) fn run(args: &DetachArgs, context: &Context) -> Result<ExitCode, Failure> {
@@ -16,13 +17,11 @@ pub(crate) fn run(args: &DetachArgs, context: &Context) -> Result<ExitCode, Fail
     if args.interfaces.is_empty() {
         // What is broken or half made can be detached all the same, but not
         // what belongs to another namespace than the one named.
-        let opened = Tracker::open_in(instance, &context.netns);
-        if let Err(error) = opened.map(drop)
-            && error.kind() == ErrorKind::Invalid
-        {
-            return Err(error.into());
+        match Tracker::open_in(instance, &context.netns) {
+            Err(error) if error.kind() == ErrorKind::Invalid => return Err(error.into()),
+            _ if args.force => force(instance)?,
+            _ => conntrack::detach(instance).map_err(not_seen)?,
         }
-        conntrack::detach(instance).map_err(not_seen)?;
         return Ok(ExitCode::SUCCESS);
     }
     // All names are looked at before anything is done.
@@ -38,4 +37,15 @@ pub(crate) fn run(args: &DetachArgs, context: &Context) -> Result<ExitCode, Fail
         tracker.remove_interface(name)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes away what is pinned under this name, by whichever version.
+fn force(instance: &str) -> Result<(), Failure> {
+    for report in conntrack::force_detach(instance).map_err(not_seen)? {
+        let layout = report.layout;
+        say(format_args!(
+            "instance {instance} is detached, its maps had layout {layout}"
+        ));
+    }
+    Ok(())
 }

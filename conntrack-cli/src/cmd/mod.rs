@@ -15,6 +15,7 @@ mod show;
 mod stats;
 mod status;
 mod sweep;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Attach(args) => attach::run(args, context),
         Command::Follow(args) => follow::run(args, context),
         Command::Detach(args) => detach::run(args, &context),
+        Command::Upgrade => upgrade::run(&context),
         Command::Status(args) => status::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
         Command::List(args) => list::run(args, &context),

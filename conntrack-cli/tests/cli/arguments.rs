@@ -31,6 +31,8 @@ fn bad_arguments_are_code_2() {
         &["attach", "eth0", "--max-flows", "0"],
         &["attach", "eth0", "--max-flows", "67108865"],
         &["attach", "eth0", "--interval", "5"],
+        &["detach", "eth0", "--force"],
+        &["upgrade", "eth0"],
         &["config"],
         &["config", "set"],
         &["config", "set", "tcp_loose=0", "-o", "yaml"],
@@ -122,8 +124,8 @@ fn help_and_version_go_to_stdout() {
     // The older command line is taken, and not advertised.
     assert!(!help.contains("--iface1"));
     for command in [
-        "attach", "follow", "detach", "status", "doctor", "list", "stats", "config", "replay",
-        "demo",
+        "attach", "follow", "detach", "upgrade", "status", "doctor", "list", "stats", "config",
+        "replay", "demo",
     ] {
         let help = run(&[command, "--help"]).ok();
         assert!(help.contains("--instance"), "{command}");

@@ -18,3 +18,4 @@ mod replay;
 mod run;
 mod schema;
 mod sizes;
+mod upgrade;
