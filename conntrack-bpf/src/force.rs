@@ -57,7 +57,7 @@ pub fn force_detach(instance: &str) -> Result<Vec<ForcedReport>> {
     }
     let take = |dir: &PinDir| {
         if known(dir) {
-            teardown::take_down(dir)?;
+            teardown::take_down(dir)?.tell(instance);
         } else {
             dir.remove_links()?;
             remove_filters(&dir.program_ids())?;

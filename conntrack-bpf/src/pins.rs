@@ -34,6 +34,11 @@ use crate::sys;
 /// refuses dots.
 const BESIDE: char = '@';
 
+/// Why a user may not look. Opening a pin asks for reading and writing, so
+/// nothing less would do.
+const ROOT_ONLY: &str = "pins in bpffs are root's, to read as well as to change: it takes root \
+                         (or CAP_DAC_OVERRIDE and CAP_BPF)";
+
 /// The directory of an instance's pins; it may or may not be there.
 #[derive(Clone, Debug)]
 pub(crate) struct PinDir {
@@ -132,8 +137,16 @@ impl PinDir {
     /// Looks at the pins.
     ///
     /// # Errors
-    /// `AbiMismatch` if there is an instance of this name, but not of ours.
+    /// `AbiMismatch` if there is an instance of this name, but not of ours;
+    /// `NotPermitted`.
     pub(crate) fn inspect(&self) -> Result<Condition> {
+        self.look().map_err(|error| match error.kind() {
+            ErrorKind::NotPermitted => error.context(ROOT_ONLY),
+            _ => error,
+        })
+    }
+
+    fn look(&self) -> Result<Condition> {
         let path = self.path();
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -17,10 +17,15 @@ pub(crate) fn run(args: &DetachArgs, context: &Context) -> Result<ExitCode, Fail
     if args.interfaces.is_empty() {
         // What is broken or half made can be detached all the same, but not
         // what belongs to another namespace than the one named.
-        match Tracker::open_in(instance, &context.netns) {
-            Err(error) if error.kind() == ErrorKind::Invalid => return Err(error.into()),
-            _ if args.force => force(instance)?,
-            _ => conntrack::detach(instance).map_err(not_seen)?,
+        let opened = Tracker::open_in(instance, &context.netns);
+        if let Err(error) = opened.map(drop)
+            && error.kind() == ErrorKind::Invalid
+        {
+            return Err(error.into());
+        }
+        match args.force {
+            true => force(instance)?,
+            false => conntrack::detach(instance).map_err(not_seen)?,
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -3,7 +3,6 @@
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
-use std::os::unix::process::CommandExt;
 use std::process::Child;
 use std::process::Stdio;
 
@@ -327,31 +326,6 @@ fn what_is_not_acted_on_yet_is_said() {
     // Ok: it says nothing.
     netns.run(&["attach", "lo"]).ok();
     netns.run(&["detach"]).ok();
-}
-
-#[test]
-#[ignore = "root"]
-fn without_privileges_it_says_so() {
-    // A copy that everybody can run, wherever the target folder is.
-    let folder = tempfile::tempdir_in("/tmp").unwrap();
-    let copy = folder.path().join("conntrack");
-    std::fs::copy(env!("CARGO_BIN_EXE_conntrack"), &copy).unwrap();
-    let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(folder.path(), all).unwrap();
-    for args in [
-        &["attach", "lo", "--instance", "ctcli-nobody"][..],
-        &["list", "--instance", "ctcli-nobody"],
-        &["demo"],
-    ] {
-        let mut command = std::process::Command::new(&copy);
-        let run = finish(command.args(args).uid(65_534).gid(65_534));
-        assert_eq!(run.code, Some(3), "{args:?}: {run:?}");
-        assert!(
-            run.stderr.to_lowercase().contains("permi"),
-            "{args:?}: {run:?}"
-        );
-        assert_eq!(run.stderr.lines().count(), 1, "{args:?}: {run:?}");
-    }
 }
 
 #[test]

@@ -18,4 +18,5 @@ mod replay;
 mod run;
 mod schema;
 mod sizes;
+mod unprivileged;
 mod upgrade;

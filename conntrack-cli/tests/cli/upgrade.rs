@@ -4,6 +4,7 @@ use std::fs;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use crate::netns::Netns;
@@ -11,6 +12,13 @@ use crate::schema;
 
 fn status(netns: &Netns) -> serde_json::Value {
     schema::document("status", &netns.run(&["status", "-o", "json"]).ok())
+}
+
+const PINS: &str = "/sys/fs/bpf/conntrack";
+
+fn pins(netns: &Netns) -> PathBuf {
+    let layout = status(netns)["abi_version"].clone();
+    Path::new(PINS).join(format!("v{layout}")).join(&netns.name)
 }
 
 #[test]
@@ -44,7 +52,7 @@ fn programs_change_and_nothing_else() {
     assert!(!text.contains("cut short"), "{text}");
 
     // As one that was killed would have left it.
-    let dir = Path::new("/sys/fs/bpf/conntrack/v2").join(&netns.name);
+    let dir = pins(&netns);
     fs::hard_link(dir.join("prog_ct_xdp"), dir.join("prog_ct_xdp@5")).unwrap();
     assert!(netns.run(&["status"]).ok().contains("cut short"));
     assert_eq!(status(&netns)["upgrade_unfinished"], true);
@@ -75,10 +83,9 @@ fn another_layout_is_detached_by_force() {
     let netns = Netns::new();
     netns.run(&["detach", "--force"]).failed(3, &netns.name);
     netns.run(&["attach", "lo"]).ok();
-    let bpffs = Path::new("/sys/fs/bpf/conntrack");
-    let (ours, other) = (bpffs.join("v2"), bpffs.join("v4294967292"));
+    let other = Path::new(PINS).join("v4294967292");
     fs::create_dir(&other).unwrap();
-    fs::rename(ours.join(&netns.name), other.join(&netns.name)).unwrap();
+    fs::rename(pins(&netns), other.join(&netns.name)).unwrap();
     for args in [
         &["status"][..],
         &["list"],
