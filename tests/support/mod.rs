@@ -14,6 +14,7 @@ pub(crate) mod netns;
 pub(crate) mod pair;
 pub(crate) mod peer;
 pub(crate) mod random;
+pub(crate) mod relay;
 pub(crate) mod row;
 pub(crate) mod socket;
 pub(crate) mod tracked;

@@ -135,13 +135,18 @@ impl Netns {
 
     /// Segments that TCP has sent so far, those it sent again included.
     pub(crate) fn segments_sent(&self) -> u64 {
+        self.tcp_counter("OutSegs") + self.tcp_counter("RetransSegs")
+    }
+
+    /// A counter of TCP, by its name in `/proc/net/snmp`.
+    pub(crate) fn tcp_counter(&self, name: &str) -> u64 {
         let text = self.proc_net("snmp");
         let mut lines = text.lines().filter(|line| line.starts_with("Tcp: "));
         let [names, values] = [lines.next(), lines.next()].map(|line| line.expect("a line"));
-        let counts = names.split(' ').zip(values.split(' '));
-        let sent = counts.filter(|(name, _)| ["OutSegs", "RetransSegs"].contains(name));
-        sent.map(|(_, count)| count.parse::<u64>().expect("a number"))
-            .sum()
+        let mut counts = names.split(' ').zip(values.split(' '));
+        let found = counts.find(|(found, _)| *found == name);
+        let (_, count) = found.unwrap_or_else(|| panic!("no counter {name}: {names}"));
+        count.parse().expect("a number")
     }
 }
 
