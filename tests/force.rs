@@ -29,6 +29,16 @@ fn wire() -> (Netns, Netns) {
     (here, there)
 }
 
+/// As without tcx it would have been attached.
+fn add_filter(name: &Name, here: &Netns) {
+    let program = name.dir().join("prog_ct_tc_ingress");
+    here.sh("tc qdisc replace dev wire clsact");
+    here.sh(&format!(
+        "tc filter add dev wire ingress bpf direct-action object-pinned {}",
+        program.display()
+    ));
+}
+
 /// An instance's pins under another layout's number, as if another version had
 /// made them; back when dropped, if they are still there.
 struct Moved<'a> {
@@ -69,13 +79,7 @@ fn another_layout_is_got_rid_of() {
     let tracker = pinned(&name, &here, &["wire"]);
     let table = programs::table(&tracker);
     drop(tracker);
-    // As a version without tcx would have done it.
-    let program = name.dir().join("prog_ct_tc_ingress");
-    here.sh("tc qdisc replace dev wire clsact");
-    here.sh(&format!(
-        "tc filter add dev wire ingress bpf direct-action object-pinned {}",
-        program.display()
-    ));
+    add_filter(&name, &here);
     // A name and a map that this version does not know.
     let other = name.dir().join("map_other");
     let mut map = MapHandle::from_pinned_path(name.dir().join("map_frag")).expect("a map");
@@ -111,6 +115,7 @@ fn another_layout_is_got_rid_of() {
 #[ignore = "root"]
 fn what_is_not_ours_is_left_alone() {
     let (here, _there) = wire();
+    let _inside = here.start("sleep 1000");
     let name = Name::new();
     drop(pinned(&name, &here, &["wire"]));
     let moved = Moved::to(&name, 4_294_967_291);
@@ -164,6 +169,7 @@ fn what_is_not_ours_is_left_alone() {
 #[ignore = "root"]
 fn this_versions_own_are_detached_as_ever() {
     let (here, _there) = wire();
+    let _inside = here.start("sleep 1000");
     let name = Name::new();
     let held = builder(&name, &here, &["wire"]).keep(Keep::Visible);
     let held = held.attach().expect("attach");
@@ -171,10 +177,11 @@ fn this_versions_own_are_detached_as_ever() {
     assert_eq!(error.kind(), ErrorKind::InUse, "{error:#}");
     assert_eq!(present(&here, "wire").len(), 2, "untouched");
     drop(held);
-    for broken in [false, true] {
+    for lacking in [None, Some("map_meta"), Some("map_attach")] {
         drop(pinned(&name, &here, &["wire"]));
-        if broken {
-            fs::remove_file(name.dir().join("map_meta")).expect("remove a pin");
+        if let Some(pin) = lacking {
+            add_filter(&name, &here);
+            fs::remove_file(name.dir().join(pin)).expect("remove a pin");
         }
         let reports = conntrack::force_detach(&name.0).expect("detach");
         assert_eq!(reports.len(), 1);

@@ -8,15 +8,10 @@ use std::path::Path;
 
 use libbpf_rs::ProgramHandle;
 
-use crate::clsact;
 use crate::defines::ABI;
-use crate::devices;
 use crate::error::Context;
-use crate::error::Error;
 use crate::error::Result;
 use crate::instance;
-use crate::netlink::Netlink;
-use crate::netns::Netns;
 use crate::pins::PinDir;
 use crate::shape;
 use crate::sys;
@@ -60,7 +55,7 @@ pub fn force_detach(instance: &str) -> Result<Vec<ForcedReport>> {
             teardown::take_down(dir)?.tell(instance);
         } else {
             dir.remove_links()?;
-            remove_filters(&dir.program_ids())?;
+            teardown::remove_filters_everywhere(&dir.program_ids())?;
             dir.remove()?;
         }
         let layout = dir.layout();
@@ -101,20 +96,4 @@ fn check(path: &Path) -> Result<()> {
 
 fn is_ours(program: libbpf_rs::Result<ProgramHandle>) -> bool {
     program.is_ok_and(|program| program.name().as_encoded_bytes().starts_with(b"ct_"))
-}
-
-/// Takes filters with these programs off every interface there is: which
-/// namespace the instance belongs to is among what is not known.
-fn remove_filters(programs: &[u32]) -> Result<()> {
-    for netns in Netns::all() {
-        netns.run(|| {
-            let netlink = Netlink::open().context("open a netlink socket")?;
-            for device in devices::list().context("list the network devices")? {
-                clsact::remove_programs(&netlink, device.ifindex, programs)
-                    .with_context(|| format!("remove our filters from {}", device.name))?;
-            }
-            Ok::<_, Error>(())
-        })??;
-    }
-    Ok(())
 }

@@ -11,6 +11,7 @@ use conntrack_core::Hooks;
 use libbpf_rs::MapHandle;
 
 use crate::attach;
+use crate::clsact;
 use crate::datapath::Datapath;
 use crate::devices;
 use crate::error::Context;
@@ -19,6 +20,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::instance;
 use crate::lock::Lock;
+use crate::netlink::Netlink;
 use crate::netns::Netns;
 use crate::netns::NetnsId;
 use crate::pins::Condition;
@@ -183,13 +185,16 @@ fn remove_filters(dir: &PinDir) -> Result<Unseen> {
     let open = |name: &str| MapHandle::from_pinned_path(dir.path().join(name)).ok();
     let records = open("map_attach").filter(shape::is_attach);
     let records = records.map(|map| AttachRecord::read_all(&map));
-    let mut records = records.transpose()?.unwrap_or_default();
-    records.retain(has_filters);
     let meta = open("map_meta").and_then(|map| shape::check_meta(&dir.path(), &map).ok());
-    let Some(meta) = meta.filter(|_| !records.is_empty()) else {
+    let programs = dir.program_ids();
+    let (Some(mut records), Some(meta)) = (records.transpose()?, meta) else {
+        remove_filters_everywhere(&programs)?;
         return Ok(Unseen::default());
     };
-    let programs = dir.program_ids();
+    records.retain(has_filters);
+    if records.is_empty() {
+        return Ok(Unseen::default());
+    }
     let Some(netns) = home(&meta) else {
         return Ok(Unseen {
             netns: meta.netns_ino,
@@ -204,6 +209,26 @@ fn remove_filters(dir: &PinDir) -> Result<Unseen> {
         })
     })??;
     Ok(Unseen::default())
+}
+
+/// Takes filters with these programs off every interface there is: what would say
+/// which ones have them is not there, or not known. A clsact qdisc stays, for it
+/// may be somebody else's.
+pub(crate) fn remove_filters_everywhere(programs: &[u32]) -> Result<()> {
+    if programs.is_empty() {
+        return Ok(());
+    }
+    for netns in Netns::all() {
+        netns.run(|| {
+            let netlink = Netlink::open().context("open a netlink socket")?;
+            for device in devices::list().context("list the network devices")? {
+                clsact::remove_programs(&netlink, device.ifindex, programs)
+                    .with_context(|| format!("remove our filters from {}", device.name))?;
+            }
+            Ok::<_, Error>(())
+        })??;
+    }
+    Ok(())
 }
 
 /// Whether the interface has, or may have, filters of ours.

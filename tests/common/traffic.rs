@@ -1,6 +1,7 @@
 //! Traffic that goes on while something happens, every packet of it counted: by
 //! who sends it, and by the interface it crosses.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -214,19 +215,26 @@ fn echo_stream(listener: &TcpListener) {
     }
 }
 
-/// Sends datagrams with their numbers and reads the answers, which come in order.
+/// Sends datagrams with their numbers and reads the answers: one to each, in any
+/// order, for one that is sent on another processor can overtake those before.
 fn keep_sending(socket: &UdpSocket, stop: &AtomicBool) -> u64 {
-    let (mut sent, mut answered) = (0_u64, 0_u64);
+    let mut sent = 0_u64;
+    let mut unanswered = BTreeSet::new();
     let mut buffer = [0; 2048];
-    while !stop.load(Ordering::Relaxed) || answered < sent {
-        if sent - answered < WINDOW && !stop.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) || !unanswered.is_empty() {
+        if (unanswered.len() as u64) < WINDOW && !stop.load(Ordering::Relaxed) {
             socket.send(&sent.to_be_bytes()).expect("send");
+            unanswered.insert(sent);
             sent += 1;
             continue;
         }
-        let len = socket.recv(&mut buffer).expect("an answer");
-        assert_eq!(buffer[..len], answered.to_be_bytes(), "lost on the way");
-        answered += 1;
+        let len = socket.recv(&mut buffer);
+        let len = len.unwrap_or_else(|error| panic!("no answer to {unanswered:?}: {error}"));
+        let number = buffer[..len].try_into().map(u64::from_be_bytes);
+        assert!(
+            unanswered.remove(&number.expect("a number")),
+            "{number:?} again"
+        );
     }
     sent
 }
