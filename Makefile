@@ -38,7 +38,7 @@ test-kernels: ## the kernel part of the tests on KERNELS="6.1 6.12 running newes
 
 bench: ## the benchmarks behind the README's figures (root)
 	@scripts/setup.sh build
-	$(CARGO) bench $(LOCKED) $(ROOT_RUNNER) -p conntrack-xdp --bench datapath
+	$(CARGO) bench $(LOCKED) $(ROOT_RUNNER) -p conntrack-bench
 
 fmt: ## format Rust, and C where clang-format is installed
 	$(CARGO) fmt --all

@@ -120,7 +120,14 @@ impl Rig {
     /// # Errors
     /// If the kernel refuses a program or a map.
     pub fn load(flows: u32) -> Result<Self> {
-        let mut config = Config::default();
+        Self::with(flows, Config::default())
+    }
+
+    /// The same, the product with other settings.
+    ///
+    /// # Errors
+    /// As [`Rig::load`].
+    pub fn with(flows: u32, mut config: Config) -> Result<Self> {
         config.table.max_flows = flows;
         config.table.max_flows_v6 = Some(flows);
         let product = Datapath::load(&LoadOptions::new(&config))?;

@@ -25,7 +25,7 @@ use crate::testrun;
 ///
 /// # Errors
 /// The kernel refuses. Where it lacks `bpf_loop`, nothing is done.
-pub(crate) fn start(programs: &Programs) -> Result<()> {
+pub fn start(programs: &Programs) -> Result<()> {
     run(programs, 0)
 }
 
