@@ -19,13 +19,13 @@ use crate::netns::Netns;
 use crate::schema;
 
 /// `events`, running.
-struct Listening {
-    child: Child,
+pub(crate) struct Listening {
+    pub(crate) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Listening {
-    fn start(netns: &Netns, args: &[&str]) -> Self {
+    pub(crate) fn start(netns: &Netns, args: &[&str]) -> Self {
         let args = [&["events"], args].concat();
         let mut child = netns
             .command(&args)
@@ -39,7 +39,7 @@ impl Listening {
 
     /// Waits until it listens, which nothing tells from outside but its lock: that
     /// comes first, and the slot is opened right after.
-    fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let held = format!("process {}, listening", self.child.id());
         let holds = || {
             let found = std::fs::read_dir("/run/conntrack").into_iter().flatten();
@@ -57,7 +57,7 @@ impl Listening {
         panic!("it does not listen");
     }
 
-    fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         self.lines.next().unwrap().unwrap()
     }
 
@@ -70,7 +70,7 @@ impl Listening {
     }
 
     /// Ends it, and expects that it ends well.
-    fn interrupt(mut self) {
+    pub(crate) fn interrupt(mut self) {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).unwrap();
         assert!(self.child.wait().unwrap().success());
     }

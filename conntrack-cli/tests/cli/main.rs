@@ -12,6 +12,7 @@ mod events;
 mod golden;
 mod interfaces;
 mod live;
+mod memory;
 mod netns;
 mod packets;
 mod replay;
