@@ -228,7 +228,8 @@ impl Datapath {
     /// # Errors
     /// `NotPermitted` without the privileges for it (`CAP_BPF` and
     /// `CAP_NET_ADMIN`, or root), `Unsupported` if the verifier of this kernel
-    /// refuses the programs.
+    /// refuses the programs, `Invalid` if this host has not the memory that the
+    /// tables take.
     pub fn load(options: &LoadOptions) -> Result<Self> {
         load::anew(options.meta()?, options)
     }

@@ -25,6 +25,7 @@ use crate::log;
 use crate::probe;
 use crate::records::Meta;
 use crate::settings;
+use crate::sizing;
 use crate::skel::ConntrackSkel;
 use crate::skel::ConntrackSkelBuilder;
 use crate::skel::OpenConntrackSkel;
@@ -35,6 +36,7 @@ use crate::sys;
 /// # Errors
 /// As [`Datapath::load`].
 pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
+    sizing::check_room(&meta)?;
     let mut slot = MaybeUninit::uninit();
     let frags = !options.single_buffer && probe::xdp_frags();
     let mut open = open(&mut slot, &meta, options.replay, frags)?;

@@ -1,5 +1,6 @@
 //! How many flows fit into an amount of memory.
 
+use std::fs;
 use std::mem::size_of;
 
 use conntrack_core::ByteSize;
@@ -10,6 +11,7 @@ use crate::datapath::MIN_BUCKETS;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::records::Meta;
 use crate::shape;
 use crate::skel::types::ct_bucket4;
 use crate::skel::types::ct_bucket6;
@@ -47,6 +49,44 @@ fn fit(memory: ByteSize, others: u64) -> Result<[u32; 2]> {
         u32::try_from(flows).map_or(TableConfig::MAX_FLOWS, |it| it.min(TableConfig::MAX_FLOWS))
     };
     Ok([flows(2 * pairs), flows(pairs)])
+}
+
+/// Whether this host has the memory for these tables, with a sixteenth of what is
+/// free left over. The kernel takes all of it at once, and kills other processes
+/// for it rather than refuse. Where it does not tell what is free, it is tried.
+///
+/// # Errors
+/// `Invalid`; it says what the maps take, and what is free.
+pub(crate) fn check_room(meta: &Meta) -> Result<()> {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    match available(&meminfo) {
+        Some(free) => fits(meta, shape::other_maps_bytes(), free),
+        None => Ok(()),
+    }
+}
+
+fn fits(meta: &Meta, others: u64, free: u64) -> Result<()> {
+    let tables = u64::from(meta.buckets4) * size_of::<ct_bucket4>() as u64
+        + u64::from(meta.buckets6) * size_of::<ct_bucket6>() as u64;
+    let taken = tables + others + 2 * ROUNDING;
+    if taken <= free - free / 16 {
+        return Ok(());
+    }
+    let [taken, free] = [taken, free].map(|bytes| bytes.div_ceil(1 << 20));
+    let (v4, v6) = (meta.max_flows4, meta.max_flows6);
+    let message = format!(
+        "tables for {v4} IPv4 and {v6} IPv6 flows take {taken} MiB of memory, and this host has \
+         {free} MiB available"
+    );
+    Err(Error::new(ErrorKind::Invalid, message))
+}
+
+/// Bytes that can be had without swapping, by proc_meminfo(5).
+fn available(meminfo: &str) -> Option<u64> {
+    let mut lines = meminfo.lines();
+    let amount = lines.find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = amount.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -92,6 +132,38 @@ mod tests {
     fn tables_have_an_end() {
         let flows = fit(ByteSize(u64::MAX), 0).unwrap();
         assert_eq!(flows, [TableConfig::MAX_FLOWS; 2]);
+    }
+
+    #[test]
+    fn more_than_there_is_is_refused() {
+        let of = |flows: u32| Meta {
+            buckets4: buckets(flows),
+            buckets6: buckets(1),
+            max_flows4: flows.into(),
+            max_flows6: 1,
+            ..Meta::default()
+        };
+        fits(&of(1_000_000), 2 << 20, 200 << 20).unwrap();
+        let error = fits(&of(1_200_000), 2 << 20, 200 << 20).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let text = error.to_string();
+        assert!(text.contains("take 198 MiB"), "{text}");
+        assert!(text.contains("has 200 MiB"), "{text}");
+        fits(&of(1_200_000), 2 << 20, 220 << 20).unwrap();
+    }
+
+    #[test]
+    fn what_is_free_is_read() {
+        let text = "MemTotal:  24 kB\nMemAvailable:     16 kB\nBuffers: 3 kB\n";
+        assert_eq!(available(text), Some(16 << 10));
+        for bad in [
+            "",
+            "MemAvailable:",
+            "MemAvailable: -1 kB",
+            "MemAvailable: 16",
+        ] {
+            assert_eq!(available(bad), None, "{bad}");
+        }
     }
 
     #[test]
