@@ -50,7 +50,8 @@ const MAPS: [&str; 13] = [
     "map_table4",
     "map_table6",
 ];
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 5] = [
+    "prog_ct_remove",
     "prog_ct_sweep_start",
     "prog_ct_tc_egress",
     "prog_ct_tc_ingress",

@@ -119,8 +119,13 @@ pub(crate) const MAP_NAMES: [&str; 13] = [
     "replay",
 ];
 /// Names of the programs; the first three see packets.
-pub(crate) const PROGRAM_NAMES: [&str; 4] =
-    ["ct_xdp", "ct_tc_ingress", "ct_tc_egress", "ct_sweep_start"];
+pub(crate) const PROGRAM_NAMES: [&str; 5] = [
+    "ct_xdp",
+    "ct_tc_ingress",
+    "ct_tc_egress",
+    "ct_remove",
+    "ct_sweep_start",
+];
 
 /// The maps. Each handle owns its descriptor; `bpf/maps.h` says what is in them.
 #[derive(Debug)]
@@ -186,6 +191,8 @@ pub struct Programs {
     pub tc_ingress: ProgramHandle,
     /// What goes out.
     pub tc_egress: ProgramHandle,
+    /// Takes flows out by command.
+    pub remove: ProgramHandle,
     /// Starts the background sweep; `None` on kernels without `bpf_loop` (5.17),
     /// where expired flows are taken out by packets that need their slot only.
     pub sweep_start: Option<ProgramHandle>,
@@ -198,6 +205,7 @@ impl Programs {
             Some(&self.xdp),
             Some(&self.tc_ingress),
             Some(&self.tc_egress),
+            Some(&self.remove),
             self.sweep_start.as_ref(),
         ];
         let named = PROGRAM_NAMES.into_iter().zip(programs);
@@ -267,6 +275,7 @@ impl Datapath {
             xdp: open_program(dir, "ct_xdp", ProgramType::Xdp)?,
             tc_ingress: open_program(dir, "ct_tc_ingress", ProgramType::SchedCls)?,
             tc_egress: open_program(dir, "ct_tc_egress", ProgramType::SchedCls)?,
+            remove: open_program(dir, "ct_remove", ProgramType::Syscall)?,
             sweep_start: match probe::bpf_loop() {
                 true => Some(open_program(dir, "ct_sweep_start", ProgramType::SchedCls)?),
                 false => None,

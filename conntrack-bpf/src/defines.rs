@@ -14,6 +14,8 @@ pub const ABI: u32 = define(b"#define CT_ABI ");
 pub(crate) const SLOTS: u32 = define(b"#define CT_SLOTS ");
 /// Who can listen to events at once.
 pub(crate) const LISTENERS: u32 = define(b"#define CT_LISTENERS ");
+/// Buckets that one run of `ct_remove` takes.
+pub(crate) const REMOVE_BUCKETS: u32 = define(b"#define CT_REMOVE_BUCKETS ");
 /// Slots of the interface table.
 pub(crate) const IF_SLOTS: usize = define(b"#define CT_IF_SLOTS ") as usize;
 /// Steps from an interface's first slot within which it is found.

@@ -35,6 +35,7 @@ pub mod probe;
 mod proc_sys;
 mod record;
 mod records;
+pub mod remove;
 mod row;
 mod settings;
 mod shape;

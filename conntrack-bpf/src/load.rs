@@ -182,6 +182,7 @@ fn own_programs(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Programs> {
         xdp: ProgramHandle::try_from(&skel.progs.ct_xdp)?,
         tc_ingress: ProgramHandle::try_from(&skel.progs.ct_tc_ingress)?,
         tc_egress: ProgramHandle::try_from(&skel.progs.ct_tc_egress)?,
+        remove: ProgramHandle::try_from(&skel.progs.ct_remove)?,
         sweep_start: match probe::bpf_loop() {
             true => Some(ProgramHandle::try_from(&skel.progs.ct_sweep_start)?),
             false => None,

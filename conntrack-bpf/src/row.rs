@@ -287,6 +287,11 @@ impl<S: Slot> Row<S> {
         }
     }
 
+    /// What tells it from the slot's other flows: its word, and when it began.
+    pub(crate) fn life(&self) -> (u64, u64) {
+        (self.word.0, self.slot.flow().start)
+    }
+
     /// A CPU that wrapped the low half of a packet count may be about to carry.
     /// 2^32 packets are at least 80 GiB, so hardly any flow waits for that.
     fn may_lack_carry(&self) -> bool {

@@ -94,19 +94,25 @@ impl Inner {
         place: Place<'_>,
         filter: &FlowFilter,
         clock: &Clock,
-    ) -> Option<Result<Flow>> {
+    ) -> Option<Result<Found>> {
         let Place { bucket, slot, .. } = place;
         if !bucket.glance::<S>(slot)?.meets(filter) {
             return None;
         }
         let row: Row<S> = bucket.read(slot)?;
         let left = self.left(row.glance(), clock)?;
-        row.decode(filter, clock, left)
-            .map_err(|BadRow| place.senseless(S::FAMILY))
+        let flow = row.decode(filter, clock, left);
+        flow.map_err(|BadRow| place.senseless(S::FAMILY))
+            .map(|flow| Some((flow?, place.spot(&row))))
             .transpose()
     }
 
-    fn find<S: Slot>(&self, table: &Table<S>, key: &RawKey, clock: &Clock) -> Result<Option<Flow>> {
+    fn find<S: Slot>(
+        &self,
+        table: &Table<S>,
+        key: &RawKey,
+        clock: &Clock,
+    ) -> Result<Option<Found>> {
         let buckets = u32::try_from(table.buckets.len()).unwrap_or(u32::MAX);
         let places = key.places(&self.seed, buckets);
         for index in places.buckets {
@@ -125,9 +131,10 @@ impl Inner {
                     index,
                     slot,
                 };
-                return row
-                    .decode(&FlowFilter::default(), clock, left)
-                    .map_err(|BadRow| place.senseless(S::FAMILY));
+                let flow = row.decode(&FlowFilter::default(), clock, left);
+                return flow
+                    .map_err(|BadRow| place.senseless(S::FAMILY))
+                    .map(|flow| Some((flow?, place.spot(&row))));
             }
         }
         Ok(None)
@@ -152,6 +159,27 @@ impl Inner {
     }
 }
 
+/// Where a flow was read, and what tells it from the slot's other flows.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Spot {
+    pub(crate) family: Family,
+    pub(crate) bucket: u32,
+    pub(crate) slot: u32,
+    pub(crate) word: u64,
+    pub(crate) start: u64,
+}
+
+impl Spot {
+    /// Whether it is the same slot, whatever flow is in it.
+    pub fn same_slot(&self, other: &Self) -> bool {
+        let slot = |spot: &Self| (spot.family, spot.bucket, spot.slot);
+        slot(self) == slot(other)
+    }
+}
+
+/// A flow, and where it is.
+type Found = (Flow, Spot);
+
 /// A slot, and where it is.
 #[derive(Copy, Clone)]
 struct Place<'a> {
@@ -161,6 +189,17 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    fn spot<S: Slot>(self, row: &Row<S>) -> Spot {
+        let (word, start) = row.life();
+        Spot {
+            family: S::FAMILY,
+            bucket: self.index,
+            slot: self.slot as u32,
+            word,
+            start,
+        }
+    }
+
     fn senseless(self, family: Family) -> Error {
         let Self { index, slot, .. } = self;
         let message = format!("slot {slot} of bucket {index} of the {family} table makes no sense");
@@ -263,6 +302,14 @@ impl Tables {
     /// # Errors
     /// Its slot holds what the packet path never writes.
     pub fn find(&self, name: &FlowKey, clock: &Clock) -> Result<Option<Flow>> {
+        Ok(self.locate(name, clock)?.map(|(flow, _)| flow))
+    }
+
+    /// The same, and where it is.
+    ///
+    /// # Errors
+    /// As [`Tables::find`].
+    pub fn locate(&self, name: &FlowKey, clock: &Clock) -> Result<Option<(Flow, Spot)>> {
         let Some(key) = RawKey::new(name) else {
             return Ok(None);
         };
@@ -283,13 +330,18 @@ impl Tables {
         census.counts(inner.max)
     }
 
-    /// Slots of a family's table.
-    pub fn slots(&self, family: Family) -> u64 {
+    /// Buckets of a family's table.
+    pub(crate) fn buckets(&self, family: Family) -> u32 {
         let buckets = match family {
             Family::Ipv4 => self.inner.v4.buckets.len(),
             Family::Ipv6 => self.inner.v6.buckets.len(),
         };
-        buckets as u64 * u64::from(SLOTS)
+        u32::try_from(buckets).unwrap_or(u32::MAX)
+    }
+
+    /// Slots of a family's table.
+    pub fn slots(&self, family: Family) -> u64 {
+        u64::from(self.buckets(family)) * u64::from(SLOTS)
     }
 }
 
@@ -315,7 +367,7 @@ impl Walk {
     }
 
     /// The next flow of one table; `None` at its end.
-    fn advance<S: Slot>(&mut self, table: fn(&Inner) -> &Table<S>) -> Option<Result<Flow>> {
+    fn advance<S: Slot>(&mut self, table: fn(&Inner) -> &Table<S>) -> Option<Result<Found>> {
         let inner = &*self.tables.inner;
         loop {
             let bucket = table(inner).bucket(self.bucket)?;
@@ -326,9 +378,9 @@ impl Walk {
                     index: self.bucket,
                     slot,
                 };
-                if let Some(flow) = inner.read::<S>(place, &self.filter, &self.clock) {
+                if let Some(found) = inner.read::<S>(place, &self.filter, &self.clock) {
                     self.pending = Some(pending.0);
-                    return Some(flow);
+                    return Some(found);
                 }
             }
             self.pending = None;
@@ -342,12 +394,21 @@ impl FusedIterator for Walk {}
 impl Iterator for Walk {
     type Item = Result<Flow>;
 
+    #[inline]
     fn next(&mut self) -> Option<Result<Flow>> {
+        Some(self.next_found()?.map(|(flow, _)| flow))
+    }
+}
+
+impl Walk {
+    /// The next flow, and where it is.
+    #[inline]
+    pub(crate) fn next_found(&mut self) -> Option<Result<(Flow, Spot)>> {
         if self.family == Family::Ipv4 {
             if self.filter.matches_family(Family::Ipv4)
-                && let Some(flow) = self.advance(|inner| &inner.v4)
+                && let Some(found) = self.advance(|inner| &inner.v4)
             {
-                return Some(flow);
+                return Some(found);
             }
             self.family = Family::Ipv6;
             self.bucket = 0;

@@ -27,6 +27,8 @@ pub(crate) use crate::skel::types::ct_listener;
 use crate::skel::types::ct_meta;
 pub(crate) use crate::skel::types::ct_phase;
 use crate::skel::types::ct_pick;
+pub(crate) use crate::skel::types::ct_removal;
+pub(crate) use crate::skel::types::ct_remove_what;
 pub(crate) use crate::skel::types::ct_replay;
 use crate::skel::types::ct_settings;
 pub(crate) use crate::skel::types::ct_sweep_stats;
@@ -81,6 +83,9 @@ wire! {
     ct_listener: 200 {
         types @ 0, family @ 4, proto_set @ 5, proto @ 6, port_lo @ 8, port_hi @ 14, ifindex @ 20,
         seq @ 24, lost @ 32, owner @ 96, addr @ 104, mask @ 152,
+    }
+    ct_removal: 40 {
+        word @ 0, start @ 8, what @ 16, v6 @ 20, bucket @ 24, slot @ 28, buckets @ 32, removed @ 36,
     }
     ct_sweep_stats: 64 { runs @ 0, slices @ 8, scanned @ 16, removed @ 24, time_ns @ 32 }
     ct_iface: 8 { ifindex @ 0, stat @ 4, flags @ 6 }

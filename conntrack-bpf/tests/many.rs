@@ -11,11 +11,13 @@ use std::fs;
 use std::mem;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use common::Lab;
 use common::TIME;
 use common::packet::*;
 use conntrack_bpf::Clock;
+use conntrack_bpf::remove;
 use conntrack_bpf::table::Walk;
 use conntrack_bpf::testrun;
 use conntrack_core::Family;
@@ -141,5 +143,11 @@ fn each_of_a_million_flows_comes_out_once_in_flat_memory() {
         assert_eq!(counts.active, u64::from(flows));
         assert_eq!(counts.by_protocol["udp"], u64::from(flows));
         assert_eq!(walk(&lab).count(), flows as usize, "a second time");
+
+        let begin = Instant::now();
+        let flushed = remove::all(&lab.datapath, &lab.tables).expect("flush");
+        println!("{flushed} flows flushed in {:?}", begin.elapsed());
+        assert_eq!(flushed, u64::from(flows));
+        assert_eq!(walk(&lab).count(), 0);
     }
 }

@@ -55,7 +55,7 @@ impl Name {
 
     /// Where it is pinned.
     pub(crate) fn dir(&self) -> PathBuf {
-        bpffs().join("conntrack/v3").join(&self.0)
+        bpffs().join("conntrack/v4").join(&self.0)
     }
 }
 

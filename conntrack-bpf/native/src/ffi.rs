@@ -114,6 +114,7 @@ pub(crate) struct TableFns {
     pub(crate) duplicates: unsafe extern "C" fn(*mut World, u32) -> u32,
     pub(crate) event: unsafe extern "C" fn(*mut World, u32) -> u64,
     pub(crate) sweep: unsafe extern "C" fn(*mut World, u32, u64),
+    pub(crate) flush: unsafe extern "C" fn(*mut World, u32, u64),
     pub(crate) ends: unsafe extern "C" fn(*mut RawEnd, u32) -> u32,
 }
 

@@ -94,6 +94,7 @@ struct ct_native_table {
 	__u32 (*duplicates)(struct ct_world *world, __u32 v6);
 	__u64 (*event)(struct ct_world *world, __u32 event);
 	void (*sweep)(struct ct_world *world, __u32 thread, __u64 now);
+	void (*flush)(struct ct_world *world, __u32 thread, __u64 now);
 	__u32 (*ends)(struct ct_native_end *out, __u32 max);
 };
 

@@ -69,6 +69,9 @@ static __always_inline void *bpf_map_lookup_elem(const void *map, const __u32 *k
 	return NULL;
 }
 
+/* What a command that removes flows takes for the time. */
+static _Thread_local __u64 ct_clock;
+
 /* The sweep is called by the test, not by a timer. */
 static __u32 bpf_get_smp_processor_id(void)
 {
@@ -77,7 +80,7 @@ static __u32 bpf_get_smp_processor_id(void)
 
 static __u64 bpf_ktime_get_ns(void)
 {
-	return 0;
+	return ct_clock;
 }
 
 #define bpf_ktime_get_coarse_ns bpf_ktime_get_ns
@@ -161,6 +164,7 @@ static __always_inline int ct_listen_publish(const struct ct_table *table, const
 #define ct_settle  ct_listen_settle
 #define ct_publish ct_listen_publish
 #include "pipeline.h"
+#include "remove.h"
 #include "sweeper.h"
 #include "sweep.h"
 
@@ -265,7 +269,7 @@ static void ct_native_packet(struct ct_world *world, __u32 thread,
 		done->outcome = CT_NATIVE_BUSY;
 }
 
-/* Takes the flow of a packet's key out, whatever its age. Returns 0 if there is none, or it moved. */
+/* Removes the flow of a packet's key, whatever its age. Returns 0 if there is none, or it went. */
 static __u32 ct_native_release(struct ct_world *world, __u32 thread,
 			       const struct ct_native_packet *in)
 {
@@ -280,11 +284,22 @@ static __u32 ct_native_release(struct ct_world *world, __u32 thread,
 	table = ct_table_of(v6);
 	ct_make_key(&w.pkt, &w.key, v6);
 	ct_hash_key(&w.key, cfg_hash_seed, table.buckets, v6, &w.hash);
-	if (!ct_find(&table, &w.key, &w.hash, &ref) || !ct_close(&ref))
+	if (!ct_find(&table, &w.key, &w.hash, &ref))
 		return 0;
-	ct_gone(&w, &world->cpu[thread], &ref, v6, ref.word, CT_GONE_DELETED);
-	ct_give_back(&ref, in->now);
-	return 1;
+	ct_clock = in->now;
+	return ct_remove_one(ref.place / CT_SLOTS, ref.slot, ref.word, ct_load(&ref.flow->start),
+			     v6);
+}
+
+/* Removes all that began by now. */
+static void ct_native_flush(struct ct_world *world, __u32 thread, __u64 now)
+{
+	ct_enter(world, thread);
+	ct_clock = now;
+	for (__u32 bucket = 0; bucket < cfg_buckets4; bucket++)
+		ct_remove_bucket4(bucket, now);
+	for (__u32 bucket = 0; bucket < cfg_buckets6; bucket++)
+		ct_remove_bucket6(bucket, now);
 }
 
 /* A time round of the sweep. */
@@ -413,5 +428,6 @@ const struct ct_native_table CT_NAME = {
 	.duplicates = ct_native_duplicates,
 	.event = ct_native_event,
 	.sweep = ct_native_sweep,
+	.flush = ct_native_flush,
 	.ends = ct_native_ends,
 };

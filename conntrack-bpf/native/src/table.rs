@@ -60,6 +60,8 @@ pub enum TableEvent {
     Replaced,
     /// Flows taken out by [`Table::release`].
     Deleted,
+    /// Flows taken out by [`Table::flush`].
+    Flushed,
 }
 
 /// What became of a packet.
@@ -240,8 +242,8 @@ impl Table {
         }
     }
 
-    /// Takes the flow a packet belongs to out, as a sweeper does. `false` if
-    /// there is none, or if it changed meanwhile.
+    /// Takes the flow a packet belongs to out, as `ct_remove` does. `false` if
+    /// there is none, or if it went meanwhile.
     pub fn release(&self, thread: u32, packet: &Packet) -> bool {
         assert!(thread < Self::THREADS, "no such thread");
         // SAFETY: as in `packet`.
@@ -255,8 +257,15 @@ impl Table {
         unsafe { (self.fns.sweep)(self.world.as_ptr(), thread, now) };
     }
 
+    /// Takes out, as `ct_remove` does, all that began by `now`.
+    pub fn flush(&self, thread: u32, now: u64) {
+        assert!(thread < Self::THREADS, "no such thread");
+        // SAFETY: the world is alive, the number is checked.
+        unsafe { (self.fns.flush)(self.world.as_ptr(), thread, now) };
+    }
+
     /// The DESTROY events of what this thread did last: [`Table::packet`],
-    /// [`Table::release`] or [`Table::sweep`].
+    /// [`Table::release`], [`Table::sweep`] or [`Table::flush`].
     pub fn ends(&self) -> Vec<End> {
         // SAFETY: there is room for none, so nothing is written.
         let ended = unsafe { (self.fns.ends)(ptr::null_mut(), 0) };

@@ -1,5 +1,5 @@
-//! Several threads in one table: creating, finding, counting, expiring, releasing,
-//! pushing out. Each remembers what became of each of its packets; then the table
+//! Several threads in one table: creating, finding, counting, expiring, pushing out,
+//! deleting, flushing. Each remembers what became of each of its packets; then the table
 //! must hold what they remember.
 //!
 //! Eighteen million operations; `CONNTRACK_TEST_HAMMER=100` makes twenty times as
@@ -46,7 +46,7 @@ struct Shape {
     connections: u32,
     timeout: u64,
     grace: u64,
-    /// Of a hundred operations.
+    /// Deletes, of a hundred operations. With them, all is flushed now and then.
     releases: u64,
 }
 
@@ -203,6 +203,8 @@ fn operate(
         table.release(thread, &packet);
     } else if random.below(500) == 0 {
         table.sweep(thread, now);
+    } else if shape.releases > 0 && random.below(500) == 0 {
+        table.flush(thread, now);
     } else {
         tally.note(v6, &packet, bytes, &table.packet(thread, &packet));
     }
@@ -279,6 +281,7 @@ fn unbalanced(table: &Table, tally: &Tally) -> Option<String> {
         TableEvent::Evicted,
         TableEvent::Replaced,
         TableEvent::Deleted,
+        TableEvent::Flushed,
     ];
     let ended: u64 = ended.map(|event| table.events(event)).iter().sum();
     let created = table.events(TableEvent::Created);
@@ -388,6 +391,12 @@ fn hammer(build: Build, shape: Shape, seed: u64) -> (Tally, Vec<String>, bool) {
     let (tally, duplicates) = round(&table, shape, seed);
     let mut faults = stuck(&table);
     faults.extend(unbalanced(&table, &tally));
+    if shape.releases > 0 {
+        let removed = [TableEvent::Deleted, TableEvent::Flushed].map(|event| table.events(event));
+        if removed.contains(&0) {
+            faults.push(format!("hardly anything is removed: {removed:?}"));
+        }
+    }
     if duplicates > 0 {
         faults.push(format!("{duplicates} duplicates"));
     }

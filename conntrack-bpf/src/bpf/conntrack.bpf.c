@@ -17,6 +17,7 @@
 #include "time.h"
 #include "fragment.h"
 #include "pipeline.h"
+#include "remove.h"
 #include "sweep.h"
 
 #define CT_PULL 512 /* bytes of headers asked for when a packet's are not in one piece */

@@ -121,6 +121,8 @@ const enum ct_gone *unused_gone __attribute__((unused));
 const enum ct_event_type *unused_event_type __attribute__((unused));
 const enum ct_pressure *unused_pressure __attribute__((unused));
 const struct ct_event *unused_event __attribute__((unused));
+const enum ct_remove_what *unused_remove_what __attribute__((unused));
+const struct ct_removal *unused_removal __attribute__((unused));
 const enum ct_tcp_state *unused_tcp_state __attribute__((unused));
 const enum ct_tcp_segment *unused_tcp_segment __attribute__((unused));
 const enum ct_sctp_state *unused_sctp_state __attribute__((unused));

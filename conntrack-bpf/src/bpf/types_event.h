@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Events and listeners, and the background sweep: the rest of types.h. */
+/* Events and listeners, the background sweep, removal by command: the rest of types.h. */
 #ifndef CT_TYPES_EVENT_H
 #define CT_TYPES_EVENT_H
 
@@ -57,6 +57,28 @@ struct ct_listener {
 	__u32 addr[3][4], mask[3][4]; /* as the ports; network order, IPv4 in the first word */
 };
 _Static_assert(sizeof(struct ct_listener) == 8 + 16 + 80 + 96, "no hidden padding");
+
+/* What ct_remove is run for. */
+enum ct_remove_what {
+	CT_REMOVE_NONE, /* nothing: it only says what time it is, in `start` */
+	CT_REMOVE_ONE,	/* the flow that was read in `slot` of `bucket` */
+	CT_REMOVE_ALL,	/* every flow of `buckets` buckets that began by `start` */
+};
+
+/* An order to ct_remove, the context it is run in; and the answer. */
+struct ct_removal {
+	__u64 word;  /* ONE: as it was read; its generation counts */
+	__u64 start; /* ONE: as it was read */
+	__u32 what;  /* enum ct_remove_what */
+	__u32 v6;
+	__u32 bucket, slot;
+	__u32 buckets; /* ALL: CT_REMOVE_BUCKETS at the most */
+	__u32 removed; /* answer: flows that were alive */
+};
+_Static_assert(sizeof(struct ct_removal) == 16 + 24, "no hidden padding");
+
+/* The most buckets of one CT_REMOVE_ALL. */
+#define CT_REMOVE_BUCKETS 64
 
 /* What the sweep has done since the instance was set up. */
 struct ct_sweep_stats {

@@ -72,8 +72,13 @@ impl Instance {
     /// # Errors
     /// As [`sweep::now`].
     pub fn sweep(&self) -> Result<u64> {
-        let datapath = self.current(&self.state());
-        sweep::now(&datapath)
+        sweep::now(&self.datapath_now())
+    }
+
+    /// Its maps, and its programs as they are now: another process may have put
+    /// newer ones there.
+    pub fn datapath_now(&self) -> Arc<Datapath> {
+        self.current(&self.state())
     }
 
     /// Its maps and programs as they are pinned now. What was known before stays

@@ -25,7 +25,7 @@ fn names(folder: &str) -> Vec<String> {
 
 /// What a demo must not leave behind, as far as this one could have.
 fn traces(pid: u32) -> Vec<String> {
-    let pins = ["/sys/fs/bpf/conntrack/v3", "/run/conntrack"];
+    let pins = ["/sys/fs/bpf/conntrack/v4", "/run/conntrack"];
     let found = pins.iter().flat_map(|folder| names(folder));
     found
         .filter(|name| name.contains(&format!("demo-{pid}")))
