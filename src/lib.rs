@@ -31,6 +31,7 @@ mod events;
 mod flows;
 mod follow;
 mod reader;
+mod remove;
 mod replay;
 #[cfg(feature = "async")]
 mod stream;
