@@ -3,6 +3,7 @@
 mod config;
 mod filter;
 mod legacy;
+mod remove;
 mod text;
 mod values;
 mod view;
@@ -25,6 +26,8 @@ pub(crate) use self::config::ConfigGetArgs;
 pub(crate) use self::config::ConfigSetArgs;
 pub(crate) use self::filter::FilterArgs;
 pub(crate) use self::legacy::LegacyArgs;
+pub(crate) use self::remove::DeleteArgs;
+pub(crate) use self::remove::FlushArgs;
 pub(crate) use self::values::Seconds;
 pub(crate) use self::view::EventFormat;
 pub(crate) use self::view::Format;
@@ -116,6 +119,10 @@ pub(crate) enum Command {
     Events(EventsArgs),
     /// Take expired flows out at once, rather than within the sweep's interval
     Sweep,
+    /// Delete a flow, or those that meet conditions
+    Delete(DeleteArgs),
+    /// Delete all flows
+    Flush(FlushArgs),
     /// Show or change nf_conntrack's settings of a running tracker
     Config(ConfigArgs),
     /// Show the flows of a pcap or pcapng capture

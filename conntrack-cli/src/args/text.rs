@@ -4,7 +4,7 @@ pub(super) const ABOUT: &str = "Connection tracking in eBPF: follows every conne
     interfaces you name, by nf_conntrack's rules";
 
 pub(super) const EXIT_CODES: &str = "\
-Exit codes: 0 done (an empty list too); 1 the flow asked for isn't there; 2 bad
+Exit codes: 0 done (an empty list too); 1 no such flow (list KEY, delete); 2 bad
 arguments or configuration; 3 it failed at run time. `doctor`: 4 works with
 fallbacks; 5 can't work here. Data goes to stdout, words to stderr.";
 
@@ -16,6 +16,7 @@ Examples:
   conntrack list --src 10.0.0.0/8 -o json
   conntrack list --watch
   conntrack stats --interval 5
+  conntrack delete -p udp --src 10.0.0.7
   conntrack config set tcp_timeout_established=86400
   conntrack upgrade                     this binary's programs, without a gap
   conntrack replay capture.pcapng -o session
@@ -24,7 +25,7 @@ Examples:
 
 Exit codes:
   0  done; an empty list is still 0
-  1  the flow that was asked for isn't there
+  1  the flow that was asked for isn't there; `delete` found nothing
   2  bad arguments or configuration
   3  it failed at run time: no permission, not attached, the kernel said no
   4  doctor: works, with fallbacks
@@ -119,6 +120,22 @@ never waits for a listener: what finds no room in its buffer is lost to it, and 
 with the background sweep: at most `sweep.interval` (10 s) after the flow's time was
 up, at which instant it is gone for packets and `list`. Its reason is one of timeout,
 fin, rst, evicted, replaced, deleted, flushed.";
+
+pub(super) const DELETE: &str = "\
+Examples:
+  conntrack delete tcp 10.0.0.1:40000 10.0.0.2:80
+  conntrack delete -p udp --src 10.0.0.0/8 --dport 53
+  conntrack delete -i eth1 --state TIME_WAIT
+
+Give a key or conditions, which must all hold; without any it is refused. How many
+flows were deleted goes to stderr; none is exit code 1. The next packet of a deleted flow
+begins it anew, unless its protocol has it INVALID there (TCP in mid-stream, with
+tcp_loose=0).";
+
+pub(super) const FLUSH: &str = "\
+Deletes every flow there is, and says on stderr how many. At a terminal it asks
+first; elsewhere it needs --yes (exit code 2 without). Flows that begin meanwhile
+stay. No packet is lost: the next one of a deleted flow begins it anew.";
 
 pub(super) const CONFIG: &str = "\
 Examples:

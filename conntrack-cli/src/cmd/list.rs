@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<ExitCode, Failur
     }
 }
 
-fn key(text: &str) -> Result<FlowKey, Failure> {
+pub(super) fn key(text: &str) -> Result<FlowKey, Failure> {
     text.parse()
         .map_err(|error| Failure::Usage(format!("{error}")))
 }

@@ -10,6 +10,7 @@ mod events;
 mod follow;
 mod legacy;
 mod list;
+mod remove;
 mod replay;
 mod show;
 mod stats;
@@ -46,6 +47,8 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Stats(args) => stats::run(args, &context),
         Command::Events(args) => events::run(args, &context),
         Command::Sweep => sweep::run(&context),
+        Command::Delete(args) => remove::delete(args, &context),
+        Command::Flush(args) => remove::flush(args, &context),
         Command::Config(args) => config::run(args, &context),
         Command::Replay(args) => replay::run(args, &context),
         Command::Demo(args) => demo::run(args),

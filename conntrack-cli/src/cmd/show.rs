@@ -42,7 +42,7 @@ where
     let limit = view.limit.into_iter().chain(rows).min();
     let shown = print(readable, view.order(), limit, shape).map_err(Failure::output)?;
     if view.output == Format::Extended {
-        summary(shown);
+        summary(shown, "shown");
     }
     match unread {
         Some(error) => Err(error.into()),
@@ -75,10 +75,10 @@ fn print(
 }
 
 /// conntrack-tools' closing words, in its own form.
-fn summary(shown: u64) {
+pub(super) fn summary(flows: u64, done: &str) {
     let version = env!("CARGO_PKG_VERSION");
     let line =
-        format!("conntrack v{version} (conntrack-xdp): {shown} flow entries have been shown.\n");
+        format!("conntrack v{version} (conntrack-xdp): {flows} flow entries have been {done}.\n");
     // Nobody to tell if that fails.
     let _ = io::stderr().write_all(line.as_bytes());
 }

@@ -33,6 +33,10 @@ fn bad_arguments_are_code_2() {
         &["attach", "eth0", "--interval", "5"],
         &["detach", "eth0", "--force"],
         &["upgrade", "eth0"],
+        &["flush", "all"],
+        &["delete", "--dport", "x"],
+        &["delete", "udp", "10.0.0.1:1", "10.0.0.2:2", "-p", "udp"],
+        &["delete", "udp", "10.0.0.1:1", "10.0.0.2:2", "-i", "lo"],
         &["config"],
         &["config", "set"],
         &["config", "set", "tcp_loose=0", "-o", "yaml"],
@@ -53,6 +57,9 @@ fn what_clap_cannot_know_is_code_2_too() {
     for (args, says) in [
         (&["list", "tcp", "10.0.0.1:1"][..], "flow key"),
         (&["list", "tcp 10.0.0.1:1 [::1]:2"], "flow key"),
+        (&["flush"], "--yes"),
+        (&["delete"], "conntrack flush"),
+        (&["delete", "tcp", "10.0.0.1:1"], "flow key"),
         (&["config", "get", "tcp_loos"], "tcp_loos"),
         (&["config", "get", "tcp_loose", "max"], "max"),
         (&["config", "set", "tcp_loos=1"], "tcp_loos"),
@@ -125,7 +132,7 @@ fn help_and_version_go_to_stdout() {
     assert!(!help.contains("--iface1"));
     for command in [
         "attach", "follow", "detach", "upgrade", "status", "doctor", "list", "stats", "config",
-        "replay", "demo",
+        "delete", "flush", "replay", "demo",
     ] {
         let help = run(&[command, "--help"]).ok();
         assert!(help.contains("--instance"), "{command}");

@@ -15,6 +15,7 @@ mod live;
 mod memory;
 mod netns;
 mod packets;
+mod remove;
 mod replay;
 mod run;
 mod schema;

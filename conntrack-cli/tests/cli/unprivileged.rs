@@ -61,6 +61,8 @@ fn without_privileges_it_says_so() {
         &["status"],
         &["events"],
         &["sweep"],
+        &["delete", "-p", "udp"],
+        &["flush", "--yes"],
         &["config", "get"],
         &["upgrade"],
         &["detach"],
