@@ -2,12 +2,14 @@
 #
 # PREFIX, DESTDIR, NAME   where `install` puts the program, and under what name
 # KERNELS, VM_RUN         what `test-kernels` boots, and with what
+# MINUTES, SEED           how long each test of `soak` goes on, and which one to repeat
 
 SHELL := bash
 CARGO ?= cargo
 PREFIX ?= /usr/local
 KERNELS ?= 6.1 6.12 running newest
 VM_RUN ?= ../shared/tools/vm-run
+MINUTES ?= 30
 LOCKED := $(if $(CI),--locked)
 
 # Cargo stays the user's; what it runs is root's.
@@ -16,7 +18,7 @@ ROOT_RUNNER := $(if $(filter 0,$(shell id -u)),,--config "target.'cfg(all())'.ru
 export PREFIX DESTDIR NAME KERNELS VM_RUN
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-kernels bench fmt lint doc clean install uninstall
+.PHONY: help build demo test test-kernels soak bench fmt lint doc clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +37,11 @@ test: ## install what is missing, then every check and test (root for some)
 test-kernels: ## the kernel part of the tests on KERNELS="6.1 6.12 running newest"
 	@scripts/setup.sh kernels
 	@scripts/kernels.sh
+
+soak: ## MINUTES=30 of real traffic over bad wires, compared with nf_conntrack (root)
+	@scripts/setup.sh test
+	CONNTRACK_SOAK_SECONDS=$$(($(MINUTES) * 60)) $(if $(SEED),CONNTRACK_SEED=$(SEED)) \
+		$(CARGO) test $(LOCKED) $(ROOT_RUNNER) -p conntrack-xdp --test soak -- --ignored --test-threads=1 --nocapture
 
 bench: ## the benchmarks behind the README's figures (root)
 	@scripts/setup.sh build

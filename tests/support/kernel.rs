@@ -27,11 +27,16 @@ pub(crate) const LONG: u32 = 200;
 /// Switches nf_conntrack and its accounting on in a namespace. It registers its
 /// hooks only when a rule asks for a connection's state. Flows that exist
 /// already are not known to it.
-pub(crate) fn track(ns: &Netns) {
+pub(crate) fn watch(ns: &Netns) {
     ns.sh("nft add table inet watch");
     ns.sh("nft add chain inet watch seen { type filter hook prerouting priority 0 ; }");
     ns.sh("nft add rule inet watch seen ct state new");
     ns.sysctl("net/netfilter/nf_conntrack_acct", "1");
+}
+
+/// The same, with the timeouts of [`SHORT`] made long.
+pub(crate) fn track(ns: &Netns) {
+    watch(ns);
     for name in SHORT {
         let setting = format!("net/netfilter/nf_conntrack_{name}");
         ns.sysctl(&setting, &LONG.to_string());
