@@ -55,7 +55,7 @@ static __always_inline enum ct_next ct_announce(struct ct_work *w, int v6)
 	ct_count_table(cpu, CT_TABLE_CREATED);
 	cpu->live[v6]++;
 	ct_count_class(cpu, CT_ORIGINAL, CT_CLASS_NEW, w->pkt.segs);
-	ct_tell(&w->event, &ref, v6, ref.word, CT_EVENT_NEW, 0, w->pkt.now);
+	ct_tell(&w->event, &ref, v6, ref.word, CT_EVENT_NEW, 0);
 	return CT_DONE;
 }
 

@@ -60,7 +60,7 @@ static __always_inline int ct_take_out(__u32 bucket, __u32 slot, __u64 word, enu
 			continue;
 		ct_count_removed(v6, why);
 		__builtin_memset(&event, 0, sizeof(event));
-		ct_tell(&event, &ref, v6, ref.word, CT_EVENT_DESTROY, why, now);
+		ct_tell(&event, &ref, v6, ref.word, CT_EVENT_DESTROY, why);
 		ct_give_back(&ref, now);
 		return 1;
 	}

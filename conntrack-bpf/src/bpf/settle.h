@@ -45,7 +45,7 @@ static __always_inline void ct_gone(struct ct_work *w, struct ct_cpu *cpu, const
 				    int v6, __u64 word, enum ct_gone reason)
 {
 	ct_count_gone(cpu, v6, reason);
-	ct_tell(&w->event, ref, v6, word, CT_EVENT_DESTROY, reason, w->pkt.now);
+	ct_tell(&w->event, ref, v6, word, CT_EVENT_DESTROY, reason);
 }
 
 /* Ends a flow, though another packet of it may be changing its word meanwhile. */
@@ -147,7 +147,7 @@ static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu
 				return CT_AGAIN;
 			ref->word = word;
 			if ((word ^ before) & CT_W_NOTABLE)
-				ct_tell(&w->event, ref, v6, word, CT_EVENT_UPDATE, 0, pkt->now);
+				ct_tell(&w->event, ref, v6, word, CT_EVENT_UPDATE, 0);
 		}
 		ct_tcp_apply(flow, dir, pkt, fx);
 		if (fx->mismatch)
@@ -178,7 +178,7 @@ static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu
 	if (answer == CT_END)
 		ct_end(w, ref, cpu, v6);
 	else if ((word ^ before) & CT_W_NOTABLE)
-		ct_tell(&w->event, ref, v6, word, CT_EVENT_UPDATE, 0, pkt->now);
+		ct_tell(&w->event, ref, v6, word, CT_EVENT_UPDATE, 0);
 	ct_count_class(cpu, dir, class, pkt->segs);
 	return answer;
 }

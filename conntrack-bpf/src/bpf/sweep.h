@@ -53,7 +53,7 @@ static __always_inline int ct_sweep_slot(struct ct_sweeper *s, struct ct_bucket_
 		return 0;
 	why = ct_expiry(flow, ref.word);
 	ct_count_gone(cpu, v6, why);
-	ct_tell(&s->event, &ref, v6, ref.word, CT_EVENT_DESTROY, why, s->slice.now);
+	ct_tell(&s->event, &ref, v6, ref.word, CT_EVENT_DESTROY, why);
 	ct_give_back(&ref, s->slice.now);
 	return 1;
 }
@@ -131,8 +131,6 @@ static __always_inline void ct_sweep_slice(struct ct_sweeper *s, __u32 n)
 	/* The rest of the slice goes to IPv6's table; a new time round begins with the next. */
 	if (n && !s->slice.cut && !was6 && s->v6)
 		ct_sweep_table(s, n);
-	if (!s->v6 && !s->bucket)
-		ct_sweep_round(s);
 }
 
 /* Flows of both tables, over all CPUs. */
@@ -222,6 +220,9 @@ static int ct_sweep_tick(void *map, int *key, struct ct_sweeper *s)
 	s->stats.time_ns += spent;
 	if (spent > s->stats.worst_ns)
 		s->stats.worst_ns = spent;
+	/* Last: who waits for it reads what was removed. */
+	if (n && !s->v6 && !s->bucket)
+		ct_sweep_round(s);
 	bpf_timer_start(&s->timer, hurry || slice->cut ? CT_HURRY_NS : tick, 0);
 	return 0;
 }
