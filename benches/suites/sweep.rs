@@ -130,6 +130,39 @@ fn drain(mut listener: Listener, stop: &AtomicBool) -> Result<[u64; 2]> {
     }
 }
 
+/// Fills the empty table; how many flows are there then.
+fn fill(rig: &mut Rig) -> Result<u64> {
+    rig.reset(Hook::Xdp, Family::V4, 1)?;
+    let before = rig.counts();
+    let flows = Flows::in_order(0, FLOWS);
+    let udp = traffic(Proto::Udp);
+    send(rig, udp, Step::Open, flows, &[Target::Product])?;
+    let after = rig.counts();
+    Ok(after.created - before.created - (after.evicted - before.evicted))
+}
+
+/// A sweep of flows that are over while somebody listens: its milliseconds, and the
+/// events that came and that were lost.
+fn heard(rig: &Rig) -> Result<(f64, [u64; 2])> {
+    let wish = Wish {
+        types: vec![EventType::Destroy],
+        buffer: 256 << 20,
+        ..Wish::default()
+    };
+    let listener = Listener::new(rig.product(), &wish)?;
+    let stop = AtomicBool::new(false);
+    let (swept, told) = thread::scope(|scope| {
+        let told = scope.spawn(|| drain(listener, &stop));
+        let swept = one(rig);
+        stop.store(true, Ordering::Relaxed);
+        (swept, told.join())
+    });
+    let (ms, removed) = swept?;
+    let told = told.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    check("all over", "events", removed, told.iter().sum())?;
+    Ok((ms, told))
+}
+
 /// Fills the table, sweeps it while no flow is over, and when all are.
 fn sweeps(repeats: usize) -> Result<[Sweeps; 2]> {
     let mut config = Config::default();
@@ -137,70 +170,37 @@ fn sweeps(repeats: usize) -> Result<[Sweeps; 2]> {
     config.conntrack.udp_timeout = LIFE;
     let mut rig = Rig::with(FLOWS, config)?;
     sweep::start(&rig.product().programs)?;
-    let (mut idle, mut busy) = (Vec::new(), Vec::new());
-    let (mut there, mut told) = (0, [0; 2]);
-    let mut worst = [0.0_f64; 2];
+    let mut times = [Vec::new(), Vec::new()];
+    let (mut there, mut told, mut worst) = (0, [0; 2], [0.0; 2]);
     for _ in 0..repeats {
-        rig.reset(Hook::Xdp, Family::V4, 1)?;
-        let live = |rig: &Rig| rig.counts().created - rig.counts().evicted;
         let gone = stats(&rig)?.removed;
-        let flows = Flows::in_order(0, FLOWS);
-        send(
-            &mut rig,
-            traffic(Proto::Udp),
-            Step::Open,
-            flows,
-            &[Target::Product],
-        )?;
-        let filled = Instant::now();
-        there = live(&rig) - gone;
+        there = fill(&mut rig)?;
+        let over = Instant::now() + Duration::from_secs(u64::from(LIFE) + 1);
         let (ms, removed) = one(&rig)?;
         check("none over", "flows removed", 0, removed)?;
-        idle.push(ms);
-        worst[0] = worst[0].max(stats(&rig)?.worst_slice_ns as f64 / 1e3);
+        times[0].push(ms);
+        worst[0] = stats(&rig)?.worst_slice_ns as f64 / 1e3;
 
-        thread::sleep(
-            (filled + Duration::from_secs(u64::from(LIFE) + 1)).duration_since(Instant::now()),
-        );
-        let wish = Wish {
-            types: vec![EventType::Destroy],
-            buffer: 256 << 20,
-            ..Wish::default()
-        };
-        let listener = Listener::new(rig.product(), &wish)?;
-        let stop = AtomicBool::new(false);
-        let (swept, heard) = thread::scope(|scope| {
-            let heard = scope.spawn(|| drain(listener, &stop));
-            let swept = one(&rig);
-            stop.store(true, Ordering::Relaxed);
-            (swept, heard.join())
-        });
-        let (ms, swept) = swept?;
-        told = heard.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        // Some may have gone since, in the time round that never rests.
+        thread::sleep(over.duration_since(Instant::now()));
+        let (ms, events) = heard(&rig)?;
+        // Some may have gone before, in the time round that never rests.
         let removed = stats(&rig)?.removed - gone;
         check("all over", "flows removed", there, removed)?;
-        check("all over", "events", swept, told.iter().sum())?;
-        busy.push(ms);
-        worst[1] = worst[1].max(stats(&rig)?.worst_slice_ns as f64 / 1e3);
+        times[1].push(ms);
+        told = events;
+        worst[1] = stats(&rig)?.worst_slice_ns as f64 / 1e3;
     }
+    let row = |name, budget_ms, at: usize, events| Sweeps {
+        name,
+        flows: there,
+        budget_ms,
+        ms: median(&times[at]),
+        worst_slice_us: worst[at],
+        events,
+    };
     Ok([
-        Sweeps {
-            name: "no flow is over",
-            flows: there,
-            budget_ms: 60.0,
-            ms: median(&idle),
-            worst_slice_us: worst[0],
-            events: None,
-        },
-        Sweeps {
-            name: "all are, DESTROY to a listener",
-            flows: there,
-            budget_ms: 300.0,
-            ms: median(&busy),
-            worst_slice_us: worst[1],
-            events: Some(told),
-        },
+        row("no flow is over", 60.0, 0, None),
+        row("all are, DESTROY to a listener", 300.0, 1, Some(told)),
     ])
 }
 
