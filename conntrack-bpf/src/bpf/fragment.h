@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Fragments are counted as they come; they cannot be put together here. The
- * first one has the ports, and is remembered for the others. Two CPUs writing
- * one entry write the same ports.
+ * nf_conntrack sees packets put together; that cannot be done here. The first
+ * fragment stands for its packet: it is judged and classified. It has the ports,
+ * and is remembered for the others, which add their payload to what it counted
+ * and, in TCP, to what its end has sent; so that what is counted is the same in
+ * the end. Two CPUs writing one entry write the same.
  */
 #ifndef CT_FRAGMENT_H
 #define CT_FRAGMENT_H
@@ -33,8 +35,12 @@ static __always_inline void ct_frag_key(const struct ct_frame *f, const struct c
 	}
 }
 
-static __always_inline void ct_frag_remember(const struct ct_frame *f, const struct ct_pkt *pkt)
+/* `l4` is where the fragment's data begins. */
+static __always_inline void ct_frag_remember(const struct ct_frame *f, const struct ct_pkt *pkt,
+					     __u32 l4)
 {
+	__u32 end = pkt->seq + pkt->payload + !!(pkt->tcp_flags & CT_TCP_SYN) +
+		    !!(pkt->tcp_flags & CT_TCP_FIN);
 	struct ct_frag_key key;
 	struct ct_frag frag = {
 		.seen = pkt->now,
@@ -42,6 +48,7 @@ static __always_inline void ct_frag_remember(const struct ct_frame *f, const str
 		.dst_port_be = pkt->dst_port_be,
 		.proto = pkt->proto,
 		.reply = pkt->reply,
+		.base = end - (f->l3_end - l4),
 	};
 
 	ct_frag_key(f, pkt, &key);
@@ -62,6 +69,8 @@ static __always_inline enum ct_pass ct_frag_recall(const struct ct_frame *f, str
 	pkt->dst_port_be = frag->dst_port_be;
 	pkt->proto = frag->proto;
 	pkt->reply = frag->reply;
+	pkt->payload = f->l3_end > f->off ? f->l3_end - f->off : 0;
+	pkt->seq = frag->base + f->frag_off + pkt->payload;
 	pkt->kind = CT_KIND_FRAGMENT;
 	return CT_PARSED;
 }
@@ -71,6 +80,7 @@ static __always_inline enum ct_pass ct_parse(const struct ct_mem *m, struct ct_f
 					     struct ct_pkt *pkt, int raw_ip)
 {
 	enum ct_pass pass = raw_ip ? ct_parse_raw(m, f) : ct_parse_ether(m, f);
+	__u32 l4;
 
 	if (pass != CT_PARSED)
 		return pass;
@@ -84,9 +94,10 @@ static __always_inline enum ct_pass ct_parse(const struct ct_mem *m, struct ct_f
 		return pass;
 	if (f->fragmented && f->frag_off)
 		return ct_frag_recall(f, pkt);
+	l4 = f->off;
 	pass = ct_parse_l4(m, f, pkt);
 	if (pass == CT_PARSED && f->fragmented && pkt->kind == CT_KIND_FLOW)
-		ct_frag_remember(f, pkt);
+		ct_frag_remember(f, pkt, l4);
 	return pass;
 }
 

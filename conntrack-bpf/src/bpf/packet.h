@@ -34,7 +34,7 @@ struct ct_pkt {
 	__u32 segs;			 /* 1, or the segments of a GSO super-packet */
 	__u32 ifindex;
 	__u32 seq, ack; /* TCP, host order */
-	__u32 payload;	/* TCP payload bytes */
+	__u32 payload;	/* TCP payload bytes; of a later fragment: all it carries */
 	__u32 sack;	/* TCP: highest right edge of a SACK block, or ack */
 	__u64 chunks;	/* SCTP: the chunks that change states, one a byte, the last one lowest */
 	__u32 chunk_kinds; /* SCTP: 1 << enum ct_sctp_chunk; its tag is in `seq`, INIT's in `ack` */
@@ -61,7 +61,7 @@ struct ct_frame {
 	__be16 ethertype;
 	__u8 fragmented;
 	__u8 proto;
-	__u16 atomic; /* bytes of fragment headers that fragment nothing */
+	__u16 frag_headers; /* bytes of IPv6 fragment headers */
 };
 
 /*
@@ -86,6 +86,7 @@ static __always_inline void ct_pkt_begin(struct ct_pkt *pkt, struct ct_frame *f,
 	pkt->wscale = 0;
 	f->frag_off = 0;
 	f->fragmented = 0;
+	f->frag_headers = 0;
 }
 
 /* ICMP of the other family is a protocol like any other. */

@@ -171,8 +171,7 @@ static __always_inline enum ct_pass ct_walk_ext(const struct ct_mem *m, struct c
 		f->frag_off = frag & 0xfff8;
 		f->fragmented = (frag & 0xfff9) != 0;
 		f->frag_id = ext->id;
-		if (!f->fragmented)
-			f->atomic += 8;
+		f->frag_headers += 8;
 		*(volatile __u32 *)&f->off = off + 8;
 		/* What follows in a later fragment is payload, whatever it looks like. */
 		if (frag & 0xfff8)
@@ -207,7 +206,6 @@ static __always_inline enum ct_pass ct_parse_ipv6(const struct ct_mem *m, struct
 						  struct ct_pkt *pkt)
 {
 	struct ipv6hdr *ip = ct_at(m, f->off, sizeof(*ip));
-	enum ct_pass pass;
 	__u32 total;
 
 	if (!ip)
@@ -225,7 +223,6 @@ static __always_inline enum ct_pass ct_parse_ipv6(const struct ct_mem *m, struct
 
 	f->frag_off = 0;
 	f->fragmented = 0;
-	f->atomic = 0;
 	f->proto = ip->nexthdr;
 	f->off += sizeof(*ip);
 
@@ -233,10 +230,7 @@ static __always_inline enum ct_pass ct_parse_ipv6(const struct ct_mem *m, struct
 	ct_copy_addr6(pkt->src, &ip->saddr);
 	ct_copy_addr6(pkt->dst, &ip->daddr);
 	pkt->bytes = total;
-	pass = ct_skip_ext(m, f);
-	/* The kernel has taken them off before it counts. */
-	pkt->bytes -= f->atomic;
-	return pass;
+	return ct_skip_ext(m, f);
 }
 
 #endif

@@ -138,6 +138,13 @@ __weak __noinline int ct_conclude6(struct ct_work *w)
 	return w ? ct_conclude(w, 1) : CT_DONE;
 }
 
+/* A later fragment: its packet is counted and judged, but the end of a TCP segment is further off. */
+static __always_inline void ct_extend(const struct ct_work *w, struct ct_flow *flow, enum ct_dir dir)
+{
+	if (w->pkt.proto == IPPROTO_TCP)
+		ct_raise(&flow->tcp[dir & 1].end, w->pkt.seq);
+}
+
 /* The way of nearly every packet: find its flow, step it, count. */
 static __always_inline enum ct_next ct_follow(struct ct_work *w, int v6)
 {
@@ -162,7 +169,9 @@ static __always_inline enum ct_next ct_follow(struct ct_work *w, int v6)
 	ct_effect_begin(&w->fx);
 	if (w->pkt.proto == IPPROTO_SCTP && w->pkt.kind != CT_KIND_FRAGMENT)
 		return ct_hand_on(w, &ref, CT_MACHINE);
-	if (w->pkt.proto != IPPROTO_TCP || w->pkt.kind == CT_KIND_FRAGMENT)
+	if (w->pkt.kind == CT_KIND_FRAGMENT)
+		ct_extend(w, ref.flow, dir);
+	else if (w->pkt.proto != IPPROTO_TCP)
 		word = ct_step(ref.flow, ref.word, dir, &w->pkt);
 	else if (!ct_tcp_fast(ref.flow, &word, dir, &w->pkt, &w->fx))
 		return ct_hand_on(w, &ref, CT_MACHINE);
@@ -222,6 +231,17 @@ static __always_inline enum ct_class ct_class_of_pass(enum ct_pass pass)
 		       : CT_CLASS_UNTRACKED;
 }
 
+/* What the interfaces count is on the wire; what flows count is put together. */
+static __always_inline void ct_as_whole(struct ct_pkt *pkt, const struct ct_frame *f)
+{
+	if (pkt->kind == CT_KIND_FRAGMENT) {
+		pkt->segs = 0;
+		pkt->bytes = pkt->payload;
+	} else {
+		pkt->bytes -= f->frag_headers;
+	}
+}
+
 /* A parsed packet, or the reason why it is none. */
 static __always_inline void ct_track(struct ct_work *w, struct ct_cpu *cpu, enum ct_pass parsed,
 				     const struct ct_iface *iface)
@@ -231,6 +251,7 @@ static __always_inline void ct_track(struct ct_work *w, struct ct_cpu *cpu, enum
 		return;
 	}
 	ct_count_packet(cpu, w->cpu, &w->pkt, iface);
+	ct_as_whole(&w->pkt, &w->frame);
 	if (parsed == CT_PARSED && w->pkt.kind != CT_KIND_INVALID) {
 		ct_track_flow(w, cpu);
 		return;

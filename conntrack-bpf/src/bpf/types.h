@@ -293,8 +293,10 @@ struct ct_frag {
 	__u8 proto;
 	__u8 reply; /* ICMP: an answer by its type */
 	__u16 pad;
+	__u32 base; /* TCP: sequence number of the packet's first byte, header and all */
+	__u32 pad2;
 };
-_Static_assert(sizeof(struct ct_frag) == 16, "no hidden padding");
+_Static_assert(sizeof(struct ct_frag) == 24, "no hidden padding");
 
 /*
  * Scratch of the search for a slot to give away. In map memory, because the

@@ -24,23 +24,32 @@ pub(super) struct Id {
     pub(super) protocol: Option<Protocol>,
 }
 
+/// A first fragment.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct First {
+    pub(super) seen: u64,
+    pub(super) tuple: Tuple,
+    /// TCP: the sequence number that the first byte of its header would have.
+    pub(super) base: u32,
+}
+
 /// The first fragments seen lately.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fragments(HashMap<Id, (u64, Tuple)>);
+pub(super) struct Fragments(HashMap<Id, First>);
 
 impl Fragments {
-    /// Keeps the tuple of a first fragment.
-    pub(super) fn remember(&mut self, now: u64, id: Id, tuple: Tuple) {
-        self.0.insert(id, (now, tuple));
+    /// Keeps what the others need of a first fragment.
+    pub(super) fn remember(&mut self, id: Id, first: First) {
+        self.0.insert(id, first);
     }
 
-    /// The tuple of a later fragment, if the first came not too long ago.
-    pub(super) fn recall(&self, now: u64, id: &Id, settings: &Sysctls) -> Option<Tuple> {
+    /// The first fragment to a later one, if it came not too long ago.
+    pub(super) fn recall(&self, now: u64, id: &Id, settings: &Sysctls) -> Option<First> {
         let wait = match Family::of(id.src) {
             Family::Ipv4 => IPV4_WAIT,
             Family::Ipv6 => u64::from(settings.frag6_timeout) * 1_000_000_000,
         };
-        let (seen, tuple) = self.0.get(id)?;
-        (now.saturating_sub(*seen) <= wait).then_some(*tuple)
+        let first = self.0.get(id)?;
+        (now.saturating_sub(first.seen) < wait).then_some(*first)
     }
 }

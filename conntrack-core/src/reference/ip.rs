@@ -24,7 +24,7 @@ pub(super) struct Ip<'a> {
     pub(super) src: IpAddr,
     pub(super) dst: IpAddr,
     pub(super) protocol: Protocol,
-    /// IP total length, less the fragment headers that fragment nothing.
+    /// IP total length, less IPv6's fragment headers.
     pub(super) bytes: u64,
     pub(super) hop_limit: u8,
     pub(super) fragment: Option<Fragment>,
@@ -35,7 +35,8 @@ pub(super) struct Ip<'a> {
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Fragment {
     pub(super) id: Id,
-    pub(super) first: bool,
+    /// In bytes; 0 is the first.
+    pub(super) offset: u32,
 }
 
 /// Why there is no [`Ip`].
@@ -94,7 +95,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Ip<'_>, Refused> {
 pub(super) fn parse_inner(bytes: &[u8], v6: bool) -> Result<Ip<'_>, Refused> {
     let ip = if v6 { ipv6(bytes) } else { ipv4(bytes) }?;
     match ip.fragment {
-        Some(fragment) if !fragment.first => Err(Refused::Invalid),
+        Some(fragment) if fragment.offset != 0 => Err(Refused::Invalid),
         _ => Ok(ip),
     }
 }
@@ -126,7 +127,7 @@ fn ipv4(packet: &[u8]) -> Result<Ip<'_>, Refused> {
         // More fragments, or an offset.
         fragment: (offset & 0x3fff != 0).then_some(Fragment {
             id,
-            first: offset & 0x1fff == 0,
+            offset: u32::from(offset & 0x1fff) * 8,
         }),
         payload,
     })
@@ -153,7 +154,7 @@ fn ipv6(packet: &[u8]) -> Result<Ip<'_>, Refused> {
                 skip(&mut ip, |_| 8)?;
                 fragment(&mut ip, header);
                 // What follows in a later fragment is payload.
-                if ip.fragment.is_some_and(|fragment| !fragment.first) {
+                if ip.fragment.is_some_and(|fragment| fragment.offset != 0) {
                     return Ok(ip);
                 }
             }
@@ -184,9 +185,10 @@ fn skip(ip: &mut Ip<'_>, length: fn(usize) -> usize) -> Result<(), Refused> {
 
 fn fragment(ip: &mut Ip<'_>, header: &[u8]) {
     let offset = be16(header, 2).unwrap_or_default();
+    // The kernel has taken it off before it counts.
+    ip.bytes -= 8;
     // An offset, or more fragments.
     if offset & 0xfff9 == 0 {
-        ip.bytes -= 8;
         return;
     }
     let id = Id {
@@ -197,6 +199,6 @@ fn fragment(ip: &mut Ip<'_>, header: &[u8]) {
     };
     ip.fragment = Some(Fragment {
         id,
-        first: offset & 0xfff8 == 0,
+        offset: u32::from(offset & 0xfff8),
     });
 }

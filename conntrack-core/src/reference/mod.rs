@@ -41,5 +41,6 @@ mod tcp_window;
 mod tracker;
 mod udp;
 
+pub use tcp::Edges;
 pub use tracker::Class;
 pub use tracker::Tracker;

@@ -25,6 +25,8 @@ pub(super) enum Parsed {
         tuple: Tuple,
         /// Payload of this one.
         bytes: u64,
+        /// TCP: the sequence number behind it.
+        end: u32,
     },
     /// A packet of a flow.
     Packet(Packet),
@@ -35,7 +37,7 @@ pub(super) enum Parsed {
 pub(super) struct Packet {
     /// As it was sent.
     pub(super) tuple: Tuple,
-    /// IP total length; less the fragment headers that fragment nothing.
+    /// IP total length, less IPv6's fragment headers.
     pub(super) bytes: u64,
     /// What its protocol's machine looks at.
     pub(super) body: Body,

@@ -1,6 +1,7 @@
 //! From bytes to what the machines see: `nf_ct_get_tuple()` of
 //! nf_conntrack_core.c, and what each protocol's file checks of its header.
 
+use super::fragment::First;
 use super::fragment::Fragments;
 use super::icmp;
 use super::icmp::Class;
@@ -45,18 +46,34 @@ pub(super) fn parse(
     let Some(fragment) = ip.fragment else {
         return transport(&ip);
     };
-    if !fragment.first {
+    let length = ip.payload.len();
+    if fragment.offset != 0 {
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
         return match fragments.recall(now, &fragment.id, settings) {
-            Some(tuple) => Parsed::Fragment {
-                tuple,
-                bytes: ip.payload.len() as u64,
+            Some(first) => Parsed::Fragment {
+                tuple: first.tuple,
+                bytes: length.into(),
+                end: first
+                    .base
+                    .wrapping_add(fragment.offset)
+                    .wrapping_add(length),
             },
             None => Parsed::Untracked,
         };
     }
     let parsed = transport(&ip);
     if let Parsed::Packet(packet) = &parsed {
-        fragments.remember(now, fragment.id, packet.tuple);
+        let end = match &packet.body {
+            Body::Tcp(segment) => segment.end(),
+            Body::Sctp(_) | Body::Plain => 0,
+        };
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        let first = First {
+            seen: now,
+            tuple: packet.tuple,
+            base: end.wrapping_sub(length),
+        };
+        fragments.remember(fragment.id, first);
     }
     parsed
 }
@@ -72,7 +89,7 @@ fn transport(ip: &Ip<'_>) -> Parsed {
         Protocol::TCP => segment(ip.payload).map(Body::Tcp),
         Protocol::SCTP => bundle(ip.payload).map(Body::Sctp),
         Protocol::UDP => datagram(ip).then_some(Body::Plain),
-        Protocol::UDPLITE => partial_datagram(ip.payload).then_some(Body::Plain),
+        Protocol::UDPLITE => partial_datagram(ip).then_some(Body::Plain),
         _ => Some(Body::Plain),
     };
     match body {
@@ -148,13 +165,16 @@ fn datagram(ip: &Ip<'_>) -> bool {
     ip.payload.len() >= 8 && (ip.fragment.is_some() || (8..=ip.payload.len()).contains(&length))
 }
 
-/// `udplite_error()`: the checksum covers as much as it says, and is there.
-fn partial_datagram(bytes: &[u8]) -> bool {
+/// `udplite_error()`: the checksum covers as much as it says, and is there. Of a
+/// first fragment nobody can tell.
+fn partial_datagram(ip: &Ip<'_>) -> bool {
+    let bytes = ip.payload;
     let (Some(coverage), Some(sum)) = (be16(bytes, 4), be16(bytes, 6)) else {
         return false;
     };
     let coverage = usize::from(coverage);
-    (coverage == 0 || (8..=bytes.len()).contains(&coverage)) && sum != 0
+    let fits = coverage == 0 || (8..=bytes.len()).contains(&coverage);
+    ip.fragment.is_some() || (fits && sum != 0)
 }
 
 /// `do_basic_checks()`: INIT, INIT ACK and SHUTDOWN COMPLETE are alone, COOKIE

@@ -25,6 +25,24 @@ pub(super) struct Tcp {
     pub(super) last: Last,
 }
 
+/// What is known of one end of a TCP connection, sequence numbers as sent. A
+/// segment of its own is inside the window if it begins at or before `max_end`,
+/// ends not too far below `end`, and acknowledges nothing beyond the other
+/// end's `end`.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Edges {
+    /// Behind the last byte it sent.
+    pub end: u32,
+    /// Behind the last byte the other end lets it send.
+    pub max_end: u32,
+    /// The largest window it granted, in bytes; 0 before it is heard of.
+    pub max_win: u32,
+    /// The highest number it acknowledged.
+    pub max_ack: Option<u32>,
+    /// Behind the segment, of either end, that is remembered to recognise it.
+    pub remembered: u32,
+}
+
 /// Two memories in one, as the kernel has them: of the last segment that was
 /// let through, its kind and direction; of the last that was an ACK inside the
 /// window or was ignored, its numbers.
@@ -62,6 +80,25 @@ impl Tcp {
             ends: End::opener(segment),
             last: Last::default(),
         })
+    }
+
+    /// A later fragment of a segment: it has sent more than was seen at first.
+    pub(super) fn extend(&mut self, direction: Direction, end: u32) {
+        let sender = &mut self.ends[direction as usize];
+        if tcp_window::after(end, sender.end) {
+            sender.end = end;
+        }
+    }
+
+    pub(super) fn edges(&self, direction: Direction) -> Edges {
+        let end = &self.ends[direction as usize];
+        Edges {
+            end: end.end,
+            max_end: end.max_end,
+            max_win: end.max_win,
+            max_ack: end.max_ack,
+            remembered: self.last.end,
+        }
     }
 
     /// A segment of the flow.

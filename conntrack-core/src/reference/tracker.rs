@@ -9,6 +9,7 @@ use super::packet::Packet;
 use super::packet::Parsed;
 use super::parse;
 use super::sctp::Sctp;
+use super::tcp::Edges;
 use super::tcp::Tcp;
 use super::udp;
 use crate::flow::Direction;
@@ -106,7 +107,8 @@ impl Tracker {
 
     /// A packet from its IP header on; what is behind its end does not count.
     /// `now` is in nanoseconds since any moment, and must not go back. `None`
-    /// for what never comes to nf_conntrack, because IP refuses it.
+    /// for what never comes to nf_conntrack by itself: IP refuses it, or it is a
+    /// later fragment of a packet that was classified with its first one.
     pub fn packet(&mut self, now: u64, packet: &[u8]) -> Option<Class> {
         let settings = self.settings;
         self.entries.retain(|entry| entry.left(now, &settings) > 0);
@@ -115,7 +117,7 @@ impl Tracker {
             Parsed::Invalid => Some(Class::Invalid),
             Parsed::Untracked => Some(Class::Untracked),
             Parsed::Error { inner, returned } => Some(self.error(&inner, returned)),
-            Parsed::Fragment { tuple, bytes } => Some(self.fragment(now, &tuple, bytes)),
+            Parsed::Fragment { tuple, bytes, end } => self.fragment(now, &tuple, bytes, end),
             Parsed::Packet(packet) => Some(self.track(now, &packet)),
         }
     }
@@ -128,7 +130,18 @@ impl Tracker {
         alive.map(|entry| entry.flow(now, &self.settings)).collect()
     }
 
-    fn find(&mut self, tuple: &Tuple) -> Option<(usize, Direction)> {
+    /// How far the window of a TCP flow reaches, as its packets have left it.
+    /// The tuple is that of either direction, and so is the answer: the sender's
+    /// edges first.
+    pub fn edges(&self, tuple: &Tuple) -> Option<[Edges; 2]> {
+        let (index, direction) = self.find(tuple)?;
+        match &self.entries[index].machine {
+            Machine::Tcp(tcp) => Some([direction, direction.opposite()].map(|d| tcp.edges(d))),
+            _ => None,
+        }
+    }
+
+    fn find(&self, tuple: &Tuple) -> Option<(usize, Direction)> {
         let found = |entry: &Entry| {
             // Where both are the same, the reply's comes first in the kernel's table.
             if entry.tuples[1] == *tuple {
@@ -147,15 +160,18 @@ impl Tracker {
         }
     }
 
-    /// Its packet was counted with the first fragment.
-    fn fragment(&mut self, now: u64, tuple: &Tuple, bytes: u64) -> Class {
+    /// Its packet was judged and counted with the first fragment.
+    fn fragment(&mut self, now: u64, tuple: &Tuple, bytes: u64, end: u32) -> Option<Class> {
         let Some((index, direction)) = self.find(tuple) else {
-            return Class::Untracked;
+            return Some(Class::Untracked);
         };
         let entry = &mut self.entries[index];
         entry.bytes[direction as usize] += bytes;
         entry.seen = now;
-        entry.class(direction)
+        if let Machine::Tcp(tcp) = &mut entry.machine {
+            tcp.extend(direction, end);
+        }
+        None
     }
 
     fn track(&mut self, now: u64, packet: &Packet) -> Class {
