@@ -1,6 +1,7 @@
 //! From bytes to what the machines see: `nf_ct_get_tuple()` of
 //! nf_conntrack_core.c, and what each protocol's file checks of its header.
 
+use super::checksum;
 use super::fragment::First;
 use super::fragment::Fragments;
 use super::icmp;
@@ -44,6 +45,9 @@ pub(super) fn parse(
         Err(Refused::TooDeep) => return Parsed::Untracked,
     };
     let Some(fragment) = ip.fragment else {
+        if settings.checksum && !checksum::good(&ip) {
+            return Parsed::Invalid;
+        }
         return transport(&ip);
     };
     let length = ip.payload.len();

@@ -95,8 +95,7 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Without flows. [`Sysctls::checksum`] has no effect: sums are taken for
-    /// right.
+    /// Without flows.
     pub fn new(settings: Sysctls) -> Self {
         Self {
             settings,
