@@ -51,20 +51,7 @@ impl Ours {
     /// the marker, a NEW.
     pub(crate) fn classes(&mut self) -> Vec<Class> {
         let now = self.meter.read().ct_state;
-        let mut classes = Vec::new();
-        for (reply, now, last) in [
-            (false, now.original, self.last.original),
-            (true, now.reply, self.last.reply),
-        ] {
-            let mut add = |class, of: fn(&ClassCounts) -> u64| {
-                classes.extend((of(&last)..of(&now)).map(|_| class));
-            };
-            add(Class::New, |counts| counts.new);
-            add(Class::Established(reply), |counts| counts.established);
-            add(Class::Related(reply), |counts| counts.related);
-            add(Class::Invalid, |counts| counts.invalid);
-            add(Class::Untracked, |counts| counts.untracked);
-        }
+        let mut classes = counted(&self.last, &now);
         self.last = now;
         let marker = classes.iter().position(|class| *class == Class::New);
         let marker = marker.unwrap_or_else(|| {
@@ -85,4 +72,23 @@ impl Ours {
             })
             .collect()
     }
+}
+
+/// The classes of the packets between two readings of the counters.
+pub(crate) fn counted(last: &CtState, now: &CtState) -> Vec<Class> {
+    let mut classes = Vec::new();
+    for (reply, now, last) in [
+        (false, now.original, last.original),
+        (true, now.reply, last.reply),
+    ] {
+        let mut add = |class, of: fn(&ClassCounts) -> u64| {
+            classes.extend((of(&last)..of(&now)).map(|_| class));
+        };
+        add(Class::New, |counts| counts.new);
+        add(Class::Established(reply), |counts| counts.established);
+        add(Class::Related(reply), |counts| counts.related);
+        add(Class::Invalid, |counts| counts.invalid);
+        add(Class::Untracked, |counts| counts.untracked);
+    }
+    classes
 }

@@ -1,39 +1,43 @@
 //! The settings the scenarios are played under.
 
+use std::borrow::Cow;
+
 use conntrack_core::Config;
 
 use crate::lab::Lab;
+use crate::random::Random;
 
 /// A name, and the sysctls (less `nf_conntrack_`) that are not as by default.
+#[derive(Clone)]
 pub(crate) struct Profile {
     pub(crate) name: &'static str,
-    sysctls: &'static [(&'static str, u32)],
+    sysctls: Cow<'static, [(&'static str, u32)]>,
 }
 
 pub(crate) const PROFILES: [Profile; 6] = [
     Profile {
         name: "defaults",
-        sysctls: &[],
+        sysctls: Cow::Borrowed(&[]),
     },
     Profile {
         name: "strict",
-        sysctls: &[("tcp_loose", 0)],
+        sysctls: Cow::Borrowed(&[("tcp_loose", 0)]),
     },
     Profile {
         name: "liberal",
-        sysctls: &[("tcp_be_liberal", 1)],
+        sysctls: Cow::Borrowed(&[("tcp_be_liberal", 1)]),
     },
     Profile {
         name: "ignore_invalid_rst",
-        sysctls: &[("tcp_ignore_invalid_rst", 1)],
+        sysctls: Cow::Borrowed(&[("tcp_ignore_invalid_rst", 1)]),
     },
     Profile {
         name: "checksum",
-        sysctls: &[("checksum", 1)],
+        sysctls: Cow::Borrowed(&[("checksum", 1)]),
     },
     Profile {
         name: "short_timeouts",
-        sysctls: &[
+        sysctls: Cow::Borrowed(&[
             ("tcp_max_retrans", 1),
             ("tcp_timeout_syn_sent", 3),
             ("tcp_timeout_syn_recv", 2),
@@ -52,8 +56,45 @@ pub(crate) const PROFILES: [Profile; 6] = [
             ("gre_timeout", 1),
             ("gre_timeout_stream", 3),
             ("generic_timeout", 2),
-        ],
+            ("sctp_timeout_closed", 2),
+            ("sctp_timeout_cookie_wait", 2),
+            ("sctp_timeout_cookie_echoed", 3),
+            ("sctp_timeout_established", 4),
+            ("sctp_timeout_shutdown_sent", 2),
+            ("sctp_timeout_shutdown_recd", 3),
+            ("sctp_timeout_shutdown_ack_sent", 2),
+            ("sctp_timeout_heartbeat_sent", 3),
+        ]),
     },
+];
+
+/// Every timeout, as in Linux or too short, too long, or out of order.
+const TIMEOUTS: [&str; 25] = [
+    "tcp_timeout_syn_sent",
+    "tcp_timeout_syn_recv",
+    "tcp_timeout_established",
+    "tcp_timeout_fin_wait",
+    "tcp_timeout_close_wait",
+    "tcp_timeout_last_ack",
+    "tcp_timeout_time_wait",
+    "tcp_timeout_close",
+    "tcp_timeout_max_retrans",
+    "tcp_timeout_unacknowledged",
+    "udp_timeout",
+    "udp_timeout_stream",
+    "icmp_timeout",
+    "icmpv6_timeout",
+    "gre_timeout",
+    "gre_timeout_stream",
+    "generic_timeout",
+    "sctp_timeout_closed",
+    "sctp_timeout_cookie_wait",
+    "sctp_timeout_cookie_echoed",
+    "sctp_timeout_established",
+    "sctp_timeout_shutdown_sent",
+    "sctp_timeout_shutdown_recd",
+    "sctp_timeout_shutdown_ack_sent",
+    "sctp_timeout_heartbeat_sent",
 ];
 
 impl Profile {
@@ -65,16 +106,43 @@ impl Profile {
         }
     }
 
+    /// Settings by chance.
+    pub(crate) fn mixed(seed: u64) -> Self {
+        let random = &mut Random::new(seed);
+        let mut sysctls = vec![
+            ("tcp_loose", u32::from(random.percent(70))),
+            ("tcp_be_liberal", u32::from(random.percent(25))),
+            ("tcp_ignore_invalid_rst", u32::from(random.percent(30))),
+            ("tcp_max_retrans", random.below(5) as u32),
+        ];
+        for name in TIMEOUTS {
+            sysctls.push((name, random.pick(&[2, 3, 5, 60, 200, 300, 301, 100_000])));
+        }
+        Self {
+            name: "mixed",
+            sysctls: Cow::Owned(sysctls),
+        }
+    }
+
     /// Sets the router's sysctls, and gives the same for us.
     pub(crate) fn apply(&self, lab: &Lab) -> Config {
+        for (name, value) in [("checksum", 0)].iter().chain(self.sysctls.iter()) {
+            lab.sysctl(
+                &format!("net.netfilter.nf_conntrack_{name}"),
+                &value.to_string(),
+            );
+        }
+        self.config(16_384)
+    }
+
+    /// The settings for us, with room for so many flows.
+    pub(crate) fn config(&self, max_flows: u32) -> Config {
         let mut config = Config::default();
-        config.table.max_flows = 16_384;
-        for (name, value) in [("checksum", 0)].iter().chain(self.sysctls) {
-            let name = format!("nf_conntrack_{name}");
-            lab.sysctl(&format!("net.netfilter.{name}"), &value.to_string());
+        config.table.max_flows = max_flows;
+        for (name, value) in self.sysctls.iter() {
             config
                 .conntrack
-                .set(&name, u64::from(*value))
+                .set(name, u64::from(*value))
                 .expect("a setting of ours");
         }
         config

@@ -15,8 +15,8 @@ const NUMBERS: usize = (0x1_0000 - 0x800) / 32;
 /// Something that happens.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// A frame leaves one end; the text says what it is.
-    Send(End, Vec<u8>, String),
+    /// Frames leave one end, most often one; the text says what it is.
+    Send(End, Vec<Vec<u8>>, String),
     /// Nothing happens for so long.
     Wait(Duration),
 }
@@ -62,8 +62,19 @@ impl Script {
 
     /// Sends a packet as it is.
     pub(crate) fn raw(&mut self, from: End, packet: &[u8], what: impl Into<String>) -> &mut Self {
+        self.train(from, &[packet.to_vec()], what)
+    }
+
+    /// Sends several packets, to be looked at when all have passed.
+    pub(crate) fn train(
+        &mut self,
+        from: End,
+        packets: &[Vec<u8>],
+        what: impl Into<String>,
+    ) -> &mut Self {
+        let frames = packets.iter().map(|packet| ethernet(from, packet));
         self.steps
-            .push(Step::Send(from, ethernet(from, packet), what.into()));
+            .push(Step::Send(from, frames.collect(), what.into()));
         self
     }
 

@@ -1,5 +1,8 @@
 //! What both trackers say of their packets, in the same words.
 
+use conntrack_core::Direction;
+use conntrack_core::reference;
+
 pub(crate) use crate::entry::Entry;
 pub(crate) use crate::entry::Table;
 
@@ -12,4 +15,17 @@ pub(crate) enum Class {
     Related(bool),
     Invalid,
     Untracked,
+}
+
+impl From<reference::Class> for Class {
+    fn from(class: reference::Class) -> Self {
+        let reply = |direction| direction == Direction::Reply;
+        match class {
+            reference::Class::New => Self::New,
+            reference::Class::Established(direction) => Self::Established(reply(direction)),
+            reference::Class::Related(direction) => Self::Related(reply(direction)),
+            reference::Class::Invalid => Self::Invalid,
+            reference::Class::Untracked => Self::Untracked,
+        }
+    }
 }

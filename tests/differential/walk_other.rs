@@ -4,14 +4,16 @@ use crate::frame::GRE;
 use crate::frame::ICMP;
 use crate::frame::ICMPV6;
 use crate::frame::Ip;
-use crate::frame::SCTP;
 use crate::frame::UDP;
+use crate::frame::UDPLITE;
 use crate::frame::icmp;
-use crate::frame::sctp;
 use crate::frame::udp;
 use crate::lab::End;
 use crate::random::Random;
 use crate::script::Script;
+
+/// ICMPv6's redirect.
+const REDIRECT: u8 = 137;
 
 /// So many packets of a few UDP, ICMP, GRE and generic flows, and errors about
 /// them.
@@ -40,7 +42,8 @@ pub(crate) fn walk(script: &mut Script, random: &mut Random, steps: usize) {
 }
 
 fn datagram(script: &Script, random: &mut Random, from: End) -> (String, Vec<u8>) {
-    let ip = script.ip(from, UDP);
+    let proto = random.pick(&[UDP, UDP, UDP, UDPLITE]);
+    let ip = script.ip(from, proto);
     let (client, server) = (random.pick(&[1000, 1001]), random.pick(&[53, 1000]));
     let ports = if from == End::Client {
         (client, server)
@@ -48,11 +51,26 @@ fn datagram(script: &Script, random: &mut Random, from: End) -> (String, Vec<u8>
         (server, client)
     };
     let mut bytes = udp(&ip, ports, random.below(60) as usize);
-    if random.percent(5) {
-        bytes[5] = random.below(80) as u8;
+    if random.percent(8) {
+        // A length that is not the datagram's; UDP-Lite's may be shorter.
+        let any = random.below(80) as u8;
+        bytes[5] = random.pick(&[0, 1, 7, 8, 9, any]);
         bytes[6..8].fill(0);
+        if proto == UDPLITE {
+            bytes[6] = 0x5a;
+        }
+    } else if random.percent(3) {
+        bytes[6..8].fill(0);
+    } else if random.percent(2) {
+        bytes.truncate(random.below(9) as usize);
     }
-    (format!("datagram {ports:?}"), ip.packet(&bytes))
+    (
+        format!(
+            "datagram {proto} {ports:?} {:02x?}",
+            &bytes[..bytes.len().min(8)]
+        ),
+        ip.packet(&bytes),
+    )
 }
 
 fn query(script: &Script, random: &mut Random, from: End) -> (String, Vec<u8>) {
@@ -72,27 +90,24 @@ fn query(script: &Script, random: &mut Random, from: End) -> (String, Vec<u8>) {
 }
 
 fn other(script: &Script, random: &mut Random, from: End) -> (String, Vec<u8>) {
-    let proto = random.pick(&[GRE, GRE, 50, 253, 33]);
+    let proto = random.pick(&[GRE, GRE, GRE, 50, 253, 33, 2, 89]);
     let ip = script.ip(from, proto);
-    let payload = match random.below(4) {
-        0 => vec![
-            0x30,
-            1,
-            0x88,
-            0x0b,
-            0,
-            4,
-            0,
-            random.pick(&[1, 2]),
-            0,
-            0,
-            0,
-            1,
-        ],
-        1 => vec![0, 1, 8, 0],
-        _ => vec![0, 0, 8, 0, 1, 2, 3, 4],
-    };
-    (format!("protocol {proto}"), ip.packet(&payload))
+    let call = random.pick(&[0, 1, 2]);
+    let mut payload = random.pick(&[
+        vec![0x30, 1, 0x88, 0x0b, 0, 4, 0, call, 0, 0, 0, 1],
+        vec![0x20, 1, 0x88, 0x0b, 0, 4, 0, call],
+        vec![0x30, 1, 0x08, 0x00, 0, 4, 0, call],
+        vec![0x20, 2, 0x88, 0x0b, 0, 4, 0, call],
+        vec![0, 0, 8, 0, 1, 2, 3, 4],
+        vec![0x20, 0, 8, 0, 0, 0, 0, call],
+    ]);
+    if random.percent(12) {
+        payload.truncate(random.below(9) as usize);
+    }
+    (
+        format!("protocol {proto} {payload:02x?}"),
+        ip.packet(&payload),
+    )
 }
 
 /// An error about something that was sent, not always back to its sender.
@@ -102,9 +117,9 @@ fn error(
     from: End,
     sent: &[(End, Vec<u8>)],
 ) -> (String, Vec<u8>) {
-    let ip = script.ip(from, if script.v6 { ICMPV6 } else { ICMP });
+    let mut ip = script.ip(from, if script.v6 { ICMPV6 } else { ICMP });
     let kind = if script.v6 {
-        random.pick(&[1, 2, 3, 4])
+        random.pick(&[1, 2, 3, 4, 0, 100, 127, REDIRECT, REDIRECT])
     } else {
         random.pick(&[3, 4, 5, 11, 12])
     };
@@ -116,81 +131,41 @@ fn error(
         inner.truncate(random.below(64) as usize);
     }
     inner.truncate(128);
-    let bytes = icmp(&ip, kind, 1, [0; 4], &inner);
-    (format!("icmp error {kind}"), ip.packet(&bytes))
-}
-
-/// So many SCTP packets of one pair of ports.
-pub(crate) fn walk_sctp(script: &mut Script, random: &mut Random, steps: usize) {
-    let mut tags = [0xc1, 0x51];
-    if random.percent(80) {
-        associate(script, tags);
+    if random.percent(10) {
+        // A router on the way, or one that answers somebody else.
+        ip.src = script.address(from, 3);
+    } else if random.percent(5) {
+        ip.dst = ip.src;
     }
-    while script.steps.len() < steps {
-        if random.percent(6) {
-            tags = [0xc1 + random.below(3) as u32, 0x51 + random.below(3) as u32];
-            associate(script, tags);
-        }
-        let from = if random.percent(50) {
-            End::Client
-        } else {
-            End::Server
-        };
-        let peer = tags[1 - from as usize];
-        let kind = random.pick(&[0, 0, 0, 3, 1, 2, 4, 4, 5, 5, 6, 7, 8, 9, 10, 11, 14, 130]);
-        let tag = match random.below(10) {
-            0 => tags[from as usize],
-            1 => 0x99,
-            2 => 0,
-            _ if kind == 1 => 0,
-            _ => peer,
-        };
-        let own = tags[from as usize].wrapping_add(u32::from(random.percent(15)));
-        let value = if matches!(kind, 1 | 2) {
-            init(own).to_vec()
-        } else {
-            vec![0; 12]
-        };
-        let flags = u8::from(random.percent(20));
-        let mut chunks = vec![(kind, flags, value.as_slice())];
-        if random.percent(10) {
-            chunks.push((random.pick(&[0, 3, 4, 7, 10]), 0, &[0; 12]));
-        }
-        packet(script, from, tag, &chunks);
+    let mut code = random.pick(&[0, 1, 3]);
+    if kind == REDIRECT {
+        code = u8::from(random.percent(10));
+        redirect(random, &mut ip, &mut inner);
     }
+    let bytes = icmp(&ip, kind, code, [0; 4], &inner);
+    (format!("icmp error {kind}/{code}"), ip.packet(&bytes))
 }
 
-fn associate(script: &mut Script, tags: [u32; 2]) {
-    packet(script, End::Client, 0, &[(1, 0, &init(tags[0]))]);
-    packet(script, End::Server, tags[0], &[(2, 0, &init(tags[1]))]);
-    packet(script, End::Client, tags[1], &[(10, 0, b"cook")]);
-    packet(script, End::Server, tags[0], &[(11, 0, b"")]);
-}
-
-fn init(tag: u32) -> [u8; 16] {
-    let mut value = [0; 16];
-    value[..4].copy_from_slice(&tag.to_be_bytes());
-    value[9] = 5;
-    value[11] = 5;
-    value
-}
-
-fn packet(script: &mut Script, from: End, tag: u32, chunks: &[(u8, u8, &[u8])]) {
-    let ip: Ip = script.ip(from, SCTP);
-    let ports = if from == End::Client {
-        (7000, 8000)
+/// A redirect as a router sends it, or nearly: a target, a destination, and
+/// options.
+fn redirect(random: &mut Random, ip: &mut Ip, inner: &mut Vec<u8>) {
+    if random.percent(85) {
+        ip.src = "fe80::1".parse().expect("an address");
+    }
+    if random.percent(85) {
+        ip.ttl = 255;
+    }
+    let mut body = vec![0xfd; 32];
+    if random.percent(90) {
+        let units = (8 + inner.len()).div_ceil(8) as u8;
+        body.extend([
+            random.pick(&[4, 4, 4, 4, 2]),
+            if random.percent(95) { units } else { 0 },
+        ]);
+        body.extend([0; 6]);
+        body.append(inner);
     } else {
-        (8000, 7000)
-    };
-    let kinds: Vec<u8> = chunks.iter().map(|(kind, _, _)| *kind).collect();
-    let bytes = sctp(ports, tag, chunks);
-    script.packet(
-        from,
-        &ip,
-        &bytes,
-        format!(
-            "sctp chunks {kinds:?} flags {} tag {tag:#x} {:02x?}",
-            chunks[0].1, chunks[0].2
-        ),
-    );
+        body.truncate(random.below(33) as usize);
+    }
+    *inner = body;
 }

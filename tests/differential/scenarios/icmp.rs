@@ -69,6 +69,7 @@ pub(crate) fn add(c: &mut Catalogue) {
     types(c);
     errors(c);
     inner(c);
+    redirects(c);
 }
 
 fn queries(c: &mut Catalogue) {
@@ -320,4 +321,42 @@ fn inner(c: &mut Catalogue) {
         bytes[2] ^= 0x55;
         s.packet(End::Server, &outer, &bytes, "error with a bad checksum");
     });
+}
+
+/// ICMPv6's redirects: from a router on the link, about a packet it quotes.
+fn redirects(c: &mut Catalogue) {
+    type Change = fn(&mut Ip, &mut Vec<u8>);
+    let cases: [(&str, Change); 9] = [
+        ("sound", |_, _| {}),
+        ("code_1", |_, bytes| bytes[1] = 1),
+        ("global_source", |ip, _| {
+            ip.src = "fd00:2::99".parse().expect("an address")
+        }),
+        ("hop_limit_254", |ip, _| ip.ttl = 254),
+        ("other_option", |_, bytes| bytes[40] = 2),
+        ("option_without_length", |_, bytes| bytes[41] = 0),
+        ("no_option", |_, bytes| bytes.truncate(40)),
+        ("short", |_, bytes| bytes.truncate(30)),
+        ("inner_ports_only", |_, bytes| {
+            bytes.truncate(40 + 8 + 40 + 4)
+        }),
+    ];
+    for (name, change) in cases {
+        c.v6(format!("icmp/redirect/{name}"), move |s| {
+            s.open_udp();
+            for about in [End::Client, End::Server] {
+                let (quoted, payload) = s.quoted(about, UDP);
+                let mut ip = Ip::new("fe80::1".parse().expect("an address"), quoted.src, ICMPV6);
+                ip.ttl = 255;
+                let inner = quoted.packet(&payload);
+                let mut bytes = vec![137, 0, 0, 0, 0, 0, 0, 0];
+                bytes.extend([0xfd; 32]);
+                bytes.extend([4, (8 + inner.len()).div_ceil(8) as u8, 0, 0, 0, 0, 0, 0]);
+                bytes.extend(inner);
+                change(&mut ip, &mut bytes);
+                let bytes = ip.seal(bytes, 2);
+                s.packet(End::Server, &ip, &bytes, "redirect");
+            }
+        });
+    }
 }

@@ -2,10 +2,12 @@
 //! behaviour is usually told.
 
 mod checksum;
+mod fragment;
 mod icmp;
 mod other;
 mod sctp;
 mod tcp_close;
+mod tcp_memory;
 mod tcp_open;
 mod tcp_table;
 mod tcp_window;
@@ -20,10 +22,12 @@ pub(crate) fn all() -> Catalogue {
     tcp_open::add(&mut catalogue);
     tcp_window::add(&mut catalogue);
     tcp_close::add(&mut catalogue);
+    tcp_memory::add(&mut catalogue);
     udp::add(&mut catalogue);
     icmp::add(&mut catalogue);
     sctp::add(&mut catalogue);
     checksum::add(&mut catalogue);
+    fragment::add(&mut catalogue);
     other::add(&mut catalogue);
     catalogue
 }

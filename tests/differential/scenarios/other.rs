@@ -1,8 +1,7 @@
-//! GRE, generic protocols, fragments, extension headers, and packets
+//! GRE, generic protocols, extension headers, and packets
 //! that IP itself refuses.
 
 use crate::frame::ACK;
-use crate::frame::FRAGMENT;
 use crate::frame::GRE;
 use crate::frame::Ip;
 use crate::frame::SYN;
@@ -31,7 +30,6 @@ impl Script {
 pub(crate) fn add(c: &mut Catalogue) {
     gre(c);
     generic(c);
-    fragments(c);
     extensions(c);
     sanity(c);
 }
@@ -95,101 +93,6 @@ fn generic(c: &mut Catalogue) {
     });
     c.v6("generic/no_next_header", |s| {
         s.proto(Client, 59, &[4; 12]).proto(Server, 59, &[]);
-    });
-}
-
-/// Splits a packet's payload at these offsets (multiples of eight).
-fn split(
-    s: &mut Script,
-    from: End,
-    proto: u8,
-    payload: &[u8],
-    cuts: &[usize],
-    order: &[usize],
-    id: u32,
-) {
-    let mut bounds = vec![0];
-    bounds.extend(cuts);
-    bounds.push(payload.len());
-    for index in order {
-        let (start, end) = (bounds[*index], bounds[index + 1]);
-        let more = u16::from(end != payload.len());
-        let mut ip = s.ip(from, proto);
-        ip.id = id;
-        if s.v6 {
-            let offset = start as u16 | more;
-            let mut header = vec![0, 0];
-            header.extend(offset.to_be_bytes());
-            header.extend(id.to_be_bytes());
-            ip.extensions.push((FRAGMENT, header));
-        } else {
-            ip.frag = more << 13 | (start / 8) as u16;
-        }
-        s.packet(
-            from,
-            &ip,
-            &payload[start..end],
-            format!("fragment {start}..{end}"),
-        );
-    }
-}
-
-fn fragments(c: &mut Catalogue) {
-    let big = |s: &Script, from| {
-        let ip = s.ip(from, UDP);
-        udp(
-            &ip,
-            if from == Client {
-                (5000, 53)
-            } else {
-                (53, 5000)
-            },
-            200,
-        )
-    };
-    c.both("fragment/two", move |s| {
-        let bytes = big(s, Client);
-        split(s, Client, UDP, &bytes, &[104], &[0, 1], 7);
-        let bytes = big(s, Server);
-        split(s, Server, UDP, &bytes, &[104], &[0, 1], 8);
-    });
-    c.both("fragment/reversed", move |s| {
-        let bytes = big(s, Client);
-        split(s, Client, UDP, &bytes, &[104], &[1, 0], 7);
-    });
-    c.both("fragment/three", move |s| {
-        let bytes = big(s, Client);
-        split(s, Client, UDP, &bytes, &[48, 104], &[0, 1, 2], 7);
-    });
-    c.both("fragment/lone_first", move |s| {
-        let bytes = big(s, Client);
-        split(s, Client, UDP, &bytes, &[104], &[0], 7);
-    });
-    c.both("fragment/lone_last", move |s| {
-        let bytes = big(s, Client);
-        split(s, Client, UDP, &bytes, &[104], &[1], 7);
-    });
-    c.both("fragment/of_a_flow", move |s| {
-        let whole = big(s, Client);
-        let ip = s.ip(Client, UDP);
-        s.packet(Client, &ip, &whole, "whole");
-        split(s, Client, UDP, &whole, &[104], &[0, 1], 7);
-    });
-    c.v6("fragment/atomic", |s| {
-        let mut ip = s.ip(Client, UDP);
-        ip.extensions.push((FRAGMENT, vec![0; 8]));
-        let bytes = udp(&ip, (5000, 53), 20);
-        s.packet(Client, &ip, &bytes, "atomic fragment");
-    });
-    c.both("fragment/bad_checksum", move |s| {
-        let mut bytes = big(s, Client);
-        bytes[150] ^= 1;
-        split(s, Client, UDP, &bytes, &[104], &[0, 1], 7);
-    });
-    c.both("fragment/tcp_header_split", |s| {
-        let ip = s.ip(Client, TCP);
-        let bytes = seg(SYN).seq(0).wire(Client).bytes(&ip);
-        split(s, Client, TCP, &bytes, &[8], &[0, 1], 7);
     });
 }
 
@@ -369,6 +272,33 @@ fn sanity(c: &mut Catalogue) {
         let mut ip = s.ip(Client, UDP);
         ip.src = "127.0.0.1".parse().expect("an address");
         udp_with(s, &ip);
+    });
+    for (name, ports) in [("ports", (9, 10)), ("same_port", (9, 9))] {
+        c.both(&format!("sanity/to_itself/{name}"), move |s| {
+            let mut ip = s.ip(Client, UDP);
+            ip.src = ip.dst;
+            for ports in [ports, ports, (ports.1, ports.0), ports] {
+                let bytes = udp(&ip, ports, 20);
+                s.packet(Client, &ip, &bytes, "to itself");
+            }
+        });
+        c.both(&format!("sanity/to_itself/tcp_{name}"), move |s| {
+            let mut ip = s.ip(Client, TCP);
+            ip.src = ip.dst;
+            for (flags, seq, ack) in [(SYN, 0, 0), (SYN | ACK, 0, 1), (ACK, 1, 1)] {
+                let mut segment = seg(flags).seq(seq).ack(ack).wire(Client);
+                segment.ports = ports;
+                let bytes = segment.bytes(&ip);
+                s.packet(Client, &ip, &bytes, format!("flags {flags:#x} to itself"));
+            }
+        });
+    }
+    c.both("sanity/to_itself/generic", |s| {
+        let mut ip = s.ip(Client, 253);
+        ip.src = ip.dst;
+        for _ in 0..3 {
+            s.packet(Client, &ip, &[1, 2, 3, 4], "to itself");
+        }
     });
     c.both("sanity/same_address", |s| {
         let mut ip = s.ip(Client, UDP);

@@ -46,6 +46,8 @@ const DATA: &[u8] = &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
 pub(crate) fn add(c: &mut Catalogue) {
     life(c);
     odd(c);
+    collisions(c);
+    bundles(c);
 }
 
 fn life(c: &mut Catalogue) {
@@ -174,4 +176,78 @@ fn odd(c: &mut Catalogue) {
             s.packet(Client, &ip, &bytes[..cut], "cut short");
         });
     }
+}
+
+/// Both ends ask at once, or one asks again.
+fn collisions(c: &mut Catalogue) {
+    for (name, late) in [("same", 0x51), ("other", 0x52)] {
+        c.v4(format!("sctp/collision/answer_{name}"), move |s| {
+            s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
+                .sctp(Server, 0, &[(1, 0, &init(0x51))])
+                .sctp(Server, 0xc1, &[(2, 0, &init(late))])
+                .sctp(Client, 0x51, &[(2, 0, &init(0xc2))])
+                .sctp(Client, 0x51, &[(2, 0, &init(0xc1))])
+                .sctp(Client, late, &[(10, 0, b"cook")])
+                .sctp(Server, 0xc1, &[(11, 0, b"")]);
+        });
+        c.v4(format!("sctp/collision/late_answer_{name}"), move |s| {
+            s.association()
+                .sctp(Client, 0, &[(1, 0, &init(0xc1))])
+                .sctp(Server, 0xc1, &[(2, 0, &init(late))])
+                .sctp(Client, late, &[(0, 3, DATA)])
+                .sctp(Server, 0xc1, &[(0, 3, DATA)]);
+        });
+        c.v4(format!("sctp/collision/one_asks_{name}"), move |s| {
+            s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
+                .sctp(Client, 0, &[(1, 0, &init(0xc1))])
+                .sctp(Server, 0, &[(1, 0, &init(late))])
+                .sctp(Server, 0, &[(1, 0, &init(0x51))])
+                .sctp(Client, 0x51, &[(2, 0, &init(0xc9))])
+                .sctp(Server, 0xc1, &[(2, 0, &init(0x53))])
+                .sctp(Client, 0x53, &[(10, 0, b"cook")]);
+        });
+    }
+}
+
+/// Bundles: what one chunk changed stays when the next one is refused.
+fn bundles(c: &mut Catalogue) {
+    let pairs: [(&str, [u8; 2]); 8] = [
+        ("heartbeat_error", [4, 9]),
+        ("error_heartbeat", [9, 4]),
+        ("cookie_heartbeat", [10, 4]),
+        ("heartbeat_ack_error", [5, 9]),
+        ("shutdown_error", [7, 9]),
+        ("shutdown_ack_heartbeat", [8, 4]),
+        ("heartbeat_shutdown", [4, 7]),
+        ("error_shutdown_ack", [9, 8]),
+    ];
+    for (name, [first, second]) in pairs {
+        c.v4(format!("sctp/bundle/first/{name}"), move |s| {
+            s.sctp(Client, 0x77, &[(first, 0, &[0; 4]), (second, 0, &[0; 4])])
+                .sctp(Server, 0x77, &[(4, 0, b"beat")])
+                .sctp(Server, 0x78, &[(0, 3, DATA)])
+                .sctp(Client, 0x77, &[(0, 3, DATA)]);
+        });
+    }
+    for (name, first) in [
+        ("shutdown", 7),
+        ("shutdown_ack", 8),
+        ("heartbeat", 4),
+        ("error", 9),
+    ] {
+        c.v4(format!("sctp/bundle/then_refused/{name}"), move |s| {
+            s.association()
+                .sctp(Client, 0x51, &[(first, 0, &[0; 4]), (6, 0, b"")])
+                .association()
+                .sctp(Client, 0x99, &[(first, 0, &[0; 4]), (6, 0, b"")])
+                .sctp(Server, 0xc1, &[(first, 0, &[0; 4]), (6, 1, b"")])
+                .sctp(Server, 0xc1, &[(0, 3, DATA)]);
+        });
+    }
+    c.v4("sctp/bundle/many", |s| {
+        let beats: [(u8, u8, &[u8]); 12] = [(4, 0, b"beat"); 12];
+        s.association()
+            .sctp(Client, 0x51, &beats)
+            .sctp(Client, 0x66, &beats);
+    });
 }

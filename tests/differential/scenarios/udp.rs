@@ -47,6 +47,21 @@ impl Script {
 pub(crate) fn add(c: &mut Catalogue) {
     streams(c);
     headers(c);
+    for coverage in [0, 7, 8, 12, 28, 29, 200] {
+        c.both(&format!("udplite/coverage/{coverage}"), move |s| {
+            let ip = s.ip(End::Client, UDPLITE);
+            let mut bytes = udp(&ip, (6, 7), 20);
+            bytes[5] = coverage;
+            s.packet(End::Client, &ip, &bytes, format!("covers {coverage} bytes"))
+                .datagram(End::Server, UDPLITE, (6, 7), 10);
+        });
+    }
+    c.both("udplite/no_checksum", |s| {
+        let ip = s.ip(End::Client, UDPLITE);
+        let mut bytes = udp(&ip, (6, 7), 20);
+        bytes[6..8].fill(0);
+        s.packet(End::Client, &ip, &bytes, "without checksum");
+    });
     c.both("udplite/query", |s| {
         s.datagram(End::Client, UDPLITE, (6, 7), 10)
             .datagram(End::Server, UDPLITE, (6, 7), 10)

@@ -1,0 +1,178 @@
+//! Fragments: trains of them that come as they were sent, and others.
+
+use crate::frame::ACK;
+use crate::frame::FIN;
+use crate::frame::FRAGMENT;
+use crate::frame::ICMP;
+use crate::frame::ICMPV6;
+use crate::frame::PSH;
+use crate::frame::SYN;
+use crate::frame::TCP;
+use crate::frame::UDP;
+use crate::frame::icmp;
+use crate::frame::udp;
+use crate::lab::End;
+use crate::lab::End::Client;
+use crate::lab::End::Server;
+use crate::script::Catalogue;
+use crate::script::Script;
+use crate::tcp::Seg;
+use crate::tcp::seg;
+
+pub(crate) fn add(c: &mut Catalogue) {
+    trains(c);
+    tcp(c);
+    fragments(c);
+}
+
+impl Script {
+    /// The packets of a payload that is split at these offsets (multiples of
+    /// eight), in this order. Each needs an id of its own.
+    fn split(
+        &self,
+        from: End,
+        proto: u8,
+        payload: &[u8],
+        cuts: &[usize],
+        order: &[usize],
+        id: u32,
+    ) -> Vec<Vec<u8>> {
+        let mut bounds = vec![0];
+        bounds.extend(cuts);
+        bounds.push(payload.len());
+        let fragment = |index: &usize| {
+            let (start, end) = (bounds[*index], bounds[index + 1]);
+            let more = u16::from(end != payload.len());
+            let mut ip = self.ip(from, proto);
+            ip.id = id;
+            if self.v6 {
+                let mut header = vec![0, 0];
+                header.extend((start as u16 | more).to_be_bytes());
+                header.extend(id.to_be_bytes());
+                ip.extensions.push((FRAGMENT, header));
+            } else {
+                ip.frag = more << 13 | (start / 8) as u16;
+            }
+            ip.packet(&payload[start..end])
+        };
+        order.iter().map(fragment).collect()
+    }
+
+    /// A datagram of 208 bytes, split.
+    fn pieces(&self, from: End, cuts: &[usize], order: &[usize], id: u32) -> Vec<Vec<u8>> {
+        let ports = if from == Client {
+            (5000, 53)
+        } else {
+            (53, 5000)
+        };
+        let bytes = udp(&self.ip(from, UDP), ports, 200);
+        self.split(from, UDP, &bytes, cuts, order, id)
+    }
+
+    /// The same, sent.
+    fn datagrams(&mut self, from: End, cuts: &[usize], order: &[usize], id: u32) -> &mut Self {
+        let frames = self.pieces(from, cuts, order, id);
+        self.train(from, &frames, format!("fragments {order:?} of a datagram"))
+    }
+
+    /// A TCP segment, split and sent.
+    fn segments(&mut self, from: End, segment: &Seg, cuts: &[usize], id: u32) -> &mut Self {
+        let bytes = segment.wire(from).bytes(&self.ip(from, TCP));
+        let order: Vec<usize> = (0..=cuts.len()).collect();
+        let frames = self.split(from, TCP, &bytes, cuts, &order, id);
+        self.train(from, &frames, "fragments of a segment")
+    }
+}
+
+/// Whole packets, their first fragment in front: the same, once all have passed.
+fn trains(c: &mut Catalogue) {
+    c.both("train/two", |s| {
+        s.datagrams(Client, &[104], &[0, 1], 7)
+            .datagrams(Server, &[104], &[0, 1], 8)
+            .datagrams(Client, &[104], &[0, 1], 9);
+    });
+    c.both("train/stream", |s| {
+        s.datagrams(Client, &[104], &[0, 1], 7)
+            .datagrams(Server, &[104], &[0, 1], 8)
+            .wait(2.4)
+            .datagrams(Server, &[104], &[0, 1], 9);
+    });
+    c.both("train/answer_old_enough", |s| {
+        s.datagrams(Client, &[104], &[0, 1], 7)
+            .wait(2.4)
+            .datagrams(Server, &[104], &[0, 1], 8);
+    });
+    c.both("train/out_of_order", |s| {
+        s.datagrams(Client, &[48, 104, 160], &[0, 3, 1, 2], 7);
+    });
+    c.both("train/of_a_flow", |s| {
+        let ip = s.ip(Client, UDP);
+        let whole = udp(&ip, (5000, 53), 200);
+        s.packet(Client, &ip, &whole, "whole")
+            .datagrams(Client, &[48, 104], &[0, 1, 2], 7);
+    });
+    c.both("train/ping", |s| {
+        let (proto, kinds) = if s.v6 {
+            (ICMPV6, [128, 129])
+        } else {
+            (ICMP, [8, 0])
+        };
+        for (from, kind) in [(Client, kinds[0]), (Server, kinds[1])] {
+            let bytes = icmp(&s.ip(from, proto), kind, 0, [0, 5, 0, 1], &[0x5a; 200]);
+            let frames = s.split(from, proto, &bytes, &[56], &[0, 1], 7);
+            s.train(from, &frames, "fragments of a ping");
+        }
+    });
+    c.both("train/generic", |s| {
+        let frames = s.split(Client, 253, &[1; 100], &[48], &[0, 1], 7);
+        s.train(Client, &frames, "fragments of protocol 253");
+    });
+    c.v6("train/atomic", |s| {
+        let mut ip = s.ip(Client, UDP);
+        ip.extensions.push((FRAGMENT, vec![0; 8]));
+        let bytes = udp(&ip, (5000, 53), 20);
+        s.packet(Client, &ip, &bytes, "atomic fragment");
+    });
+}
+
+/// What a fragmented segment sent may be acknowledged, and no more.
+fn tcp(c: &mut Catalogue) {
+    c.both("train/tcp", |s| {
+        let data = seg(ACK | PSH).seq(2).ack(2).len(600);
+        let fin = seg(FIN | ACK).seq(602).ack(2).len(100).opt(&[1, 1, 1, 1]);
+        s.talked()
+            .segments(Client, &data, &[104, 408], 7)
+            .s(seg(ACK).seq(2).ack(603))
+            .s(seg(ACK).seq(2).ack(602))
+            .segments(Client, &fin, &[64], 8)
+            .s(seg(ACK).seq(2).ack(704))
+            .s(seg(ACK).seq(2).ack(703));
+    });
+}
+
+/// What the kernel waits for, or lacks.
+fn fragments(c: &mut Catalogue) {
+    c.both("fragment/reversed", |s| {
+        s.datagrams(Client, &[104], &[1, 0], 7);
+    });
+    c.both("fragment/one_by_one", |s| {
+        for frame in s.pieces(Client, &[48, 104], &[0, 1, 2], 7) {
+            s.raw(Client, &frame, "one of three");
+        }
+    });
+    c.both("fragment/lone_first", |s| {
+        s.datagrams(Client, &[104], &[0], 7);
+    });
+    c.both("fragment/lone_last", |s| {
+        s.datagrams(Client, &[104], &[1], 7);
+    });
+    c.both("fragment/bad_checksum", |s| {
+        let mut bytes = udp(&s.ip(Client, UDP), (5000, 53), 200);
+        bytes[150] ^= 1;
+        let frames = s.split(Client, UDP, &bytes, &[104], &[0, 1], 7);
+        s.train(Client, &frames, "fragments of a spoilt datagram");
+    });
+    c.both("fragment/tcp_header_split", |s| {
+        s.segments(Client, &seg(SYN).seq(0), &[8], 7);
+    });
+}
