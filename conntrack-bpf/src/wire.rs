@@ -69,7 +69,10 @@ wire! {
     ct_bucket4: 2048 { head @ 0, slot @ 128 }
     ct_bucket6: 3008 { head @ 0, slot @ 128 }
     ct_frag_key: 40 { src @ 0, dst @ 16, id_be @ 32, proto @ 36, family @ 37 }
-    ct_frag: 24 { seen @ 0, src_port_be @ 8, dst_port_be @ 10, proto @ 12, reply @ 13, base @ 16 }
+    ct_frag: 40 {
+        seen @ 0, src_port_be @ 8, dst_port_be @ 10, proto @ 12, reply @ 13, state @ 14, base @ 16,
+        from @ 20, to @ 24, have @ 28, total @ 32, first @ 36
+    }
     ct_pick: 24 { best @ 0, word @ 8, bucket @ 16, slot @ 20 }
     ct_cpu: 384 {
         packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 200, table @ 224, gone @ 240,

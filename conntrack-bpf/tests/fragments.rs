@@ -1,4 +1,5 @@
-//! How long a first fragment's ports are remembered for the others.
+//! How long a first fragment is remembered for the others, and what of them is
+//! counted where.
 
 mod common;
 
@@ -6,13 +7,14 @@ use common::Lab;
 use common::SECOND;
 use common::TIME;
 use common::packet::*;
+use conntrack_core::stats::ClassCounts;
 
 /// Whether the second fragment, so late, adds its bytes to those of the first.
 fn counted(lab: &mut Lab, packet: Packet, id: u32, late: i64) -> bool {
     let bytes = |lab: &Lab| lab.flows().iter().map(|flow| flow.bytes()).sum::<u64>();
     let before = bytes(lab);
     let packet = packet.payload(1200);
-    let whole = u64::from(packet.ip_len());
+    let whole = packet.ip_len();
     let [first, second] = packet.fragments(id, 1000).try_into().expect("two");
     for (frame, time) in [(first, TIME), (second, TIME + late)] {
         let len = u32::try_from(frame.len()).expect("a frame");
@@ -37,4 +39,33 @@ fn as_long_as_frag6_timeout_says_or_half_a_minute() {
         assert!(!counted(&mut lab, packet, id + 10, limit));
     }
     assert_eq!(lab.counters().passed_untracked["fragment"], 2);
+}
+
+#[test]
+#[ignore = "root"]
+fn interfaces_count_the_wire_and_flows_the_packet() {
+    let mut lab = Lab::new(100);
+    let packet = Packet::udp(end("[fe80::1]:1"), end("[fe80::2]:2")).payload(3000);
+    let frames = packet.fragments(1, 1000);
+    let wire: u64 = frames.iter().map(|frame| frame.len() as u64 - 14).sum();
+    // The second one overtakes, and comes once more.
+    for number in [1, 0, 1, 2, 3] {
+        let frame = &frames[number];
+        lab.replayer
+            .packet(TIME, frame, frame.len() as u32)
+            .expect("test run");
+    }
+    let counters = lab.counters();
+    assert_eq!(counters.packets, 5);
+    assert_eq!(counters.bytes, wire + frames[1].len() as u64 - 14);
+    assert_eq!(counters.passed_untracked["fragment"], 1);
+    assert_eq!(
+        counters.ct_state.total(),
+        ClassCounts {
+            new: 1,
+            ..ClassCounts::default()
+        }
+    );
+    let flows = lab.flows();
+    assert_eq!((flows[0].packets(), flows[0].bytes()), (1, packet.ip_len()));
 }

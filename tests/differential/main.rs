@@ -31,6 +31,7 @@ mod script;
 mod tcp;
 mod view;
 mod walk_edge;
+mod walk_fragment;
 mod walk_other;
 mod walk_sctp;
 mod walk_tcp;
@@ -258,6 +259,9 @@ fn walks(catalogue: &mut Catalogue, seed: u64, count: u64, profile: &Profile) {
         });
         catalogue.both(&format!("walk/other/{seed}-{walk}"), move |s| {
             walk_other::walk(s, &mut random(), WALK_STEPS);
+        });
+        catalogue.both(&format!("walk/fragment/{seed}-{walk}"), move |s| {
+            walk_fragment::walk(s, &mut random(), WALK_STEPS);
         });
         catalogue.v4(format!("walk/sctp/{seed}-{walk}"), move |s| {
             walk_sctp::walk(s, &mut random(), WALK_STEPS);

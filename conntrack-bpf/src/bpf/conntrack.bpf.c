@@ -15,7 +15,7 @@
 #include "config.h"
 #include "maps.h"
 #include "time.h"
-#include "fragment.h"
+#include "parse_frame.h"
 #include "pipeline.h"
 #include "remove.h"
 #include "sweep.h"

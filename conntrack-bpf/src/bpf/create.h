@@ -106,7 +106,6 @@ __weak __noinline int ct_sctp_open(struct ct_work *w)
 static __always_inline int ct_may_begin(struct ct_work *w, struct ct_cpu *cpu, int v6)
 {
 	if (w->pkt.kind == CT_KIND_FRAGMENT) {
-		w->pkt.segs = 1;
 		ct_refuse_new(w, cpu, CT_CLASS_UNTRACKED, CT_PASS_FRAGMENT);
 		return 0;
 	}

@@ -3,14 +3,17 @@
  * nf_conntrack sees packets put together; that cannot be done here. The first
  * fragment stands for its packet: it is judged and classified. It has the ports,
  * and is remembered for the others, which add their payload to what it counted
- * and, in TCP, to what its end has sent; so that what is counted is the same in
- * the end. Two CPUs writing one entry write the same.
+ * and, in TCP, to what its end has sent; those that come before it wait for it.
+ * So what is counted is the same in the end.
+ *
+ * What is known of a packet is read and written without a lock. Two CPUs that
+ * see fragments of one packet at the same moment may lose each other's marks:
+ * then a fragment that comes twice counts twice, or one that came early never.
  */
 #ifndef CT_FRAGMENT_H
 #define CT_FRAGMENT_H
 
-#include "maps.h"
-#include "parse.h"
+#include "settle.h"
 
 /* As long as the kernel waits for the rest of an IPv4 packet: net.ipv4.ipfrag_time. */
 #define CT_FRAG4_NS (30 * CT_NSEC)
@@ -21,8 +24,7 @@ static __always_inline void ct_frag_key(const struct ct_frame *f, const struct c
 	__builtin_memset(key, 0, sizeof(*key));
 	key->family = pkt->family;
 	key->id_be = f->frag_id;
-	/* In IPv6 the field may name an extension header, in the first fragment only.
-   */
+	/* In IPv6 the field may name an extension header, in the first fragment only. */
 	key->proto = pkt->family == 4 ? f->proto : 0;
 	key->src[0] = pkt->src[0];
 	key->dst[0] = pkt->dst[0];
@@ -35,70 +37,133 @@ static __always_inline void ct_frag_key(const struct ct_frame *f, const struct c
 	}
 }
 
-/* `l4` is where the fragment's data begins. */
-static __always_inline void ct_frag_remember(const struct ct_frame *f, const struct ct_pkt *pkt,
-					     __u32 l4)
+/* Is it waited for more of this packet? If not, the next fragment begins another. */
+static __always_inline int ct_frag_open(const struct ct_frag *frag, const struct ct_pkt *pkt)
 {
+	__u64 limit = pkt->family == 4 ? CT_FRAG4_NS : ct_settings.frag6_timeout * CT_NSEC;
+
+	return (__s64)(pkt->now - frag->seen) < (__s64)limit &&
+	       (!frag->total || frag->have < frag->total);
+}
+
+/* Takes down a fragment that is not the first. Returns 0 if it has been there before. */
+static __always_inline int ct_frag_join(struct ct_frag *frag, __u32 from, __u32 to, int more)
+{
+	if (from >= frag->from && to <= frag->to)
+		return 0;
+	if (from <= frag->to && to >= frag->from) {
+		frag->from = from < frag->from ? from : frag->from;
+		frag->to = to > frag->to ? to : frag->to;
+	}
+	frag->have += to - from;
+	if (!more)
+		frag->total = to;
+	return 1;
+}
+
+/* Returns 0 if the packet is done with: a fragment that has been there, or that must wait. */
+static __always_inline int ct_frag_later(struct ct_work *w, const struct ct_frag_key *key)
+{
+	struct ct_frag *frag = bpf_map_lookup_elem(&ct_frag, key);
+	__u32 from = w->frame.frag_off, to = from + w->pkt.payload;
+	struct ct_pkt *pkt = &w->pkt;
+
+	if (!frag || !ct_frag_open(frag, pkt)) {
+		struct ct_frag early = {
+			.seen = pkt->now,
+			.state = CT_FRAG_EARLY,
+			.from = from,
+			.to = to,
+			.have = to - from,
+			.total = w->frame.frag_more ? 0 : to,
+		};
+
+		bpf_map_update_elem(&ct_frag, key, &early, BPF_ANY);
+		ct_refuse(w, CT_CLASS_UNTRACKED, CT_PASS_FRAGMENT);
+		return 0;
+	}
+	if (!ct_frag_join(frag, from, to, w->frame.frag_more))
+		return 0;
+	if (frag->state == CT_FRAG_EARLY)
+		ct_refuse(w, CT_CLASS_UNTRACKED, CT_PASS_FRAGMENT);
+	if (frag->state != CT_FRAG_COUNTED)
+		return 0;
+	pkt->src_port_be = frag->src_port_be;
+	pkt->dst_port_be = frag->dst_port_be;
+	pkt->proto = frag->proto;
+	pkt->reply = frag->reply;
+	pkt->seq = frag->base + to;
+	pkt->ack = frag->base + frag->first;
+	return 1;
+}
+
+/* Returns 0 if it has been there before. */
+static __always_inline int ct_frag_first(struct ct_work *w, const struct ct_frag_key *key)
+{
+	struct ct_frag *old = bpf_map_lookup_elem(&ct_frag, key);
+	struct ct_frame *f = &w->frame;
+	struct ct_pkt *pkt = &w->pkt;
+	__u32 len = f->l3_end > f->frag_start ? f->l3_end - f->frag_start : 0;
 	__u32 end = pkt->seq + pkt->payload + !!(pkt->tcp_flags & CT_TCP_SYN) +
 		    !!(pkt->tcp_flags & CT_TCP_FIN);
-	struct ct_frag_key key;
 	struct ct_frag frag = {
 		.seen = pkt->now,
 		.src_port_be = pkt->src_port_be,
 		.dst_port_be = pkt->dst_port_be,
 		.proto = pkt->proto,
 		.reply = pkt->reply,
-		.base = end - (f->l3_end - l4),
+		.state = CT_FRAG_COUNTED,
+		.base = end - len,
+		.to = len,
+		.have = len,
+		.first = len,
 	};
 
-	ct_frag_key(f, pkt, &key);
-	bpf_map_update_elem(&ct_frag, &key, &frag, BPF_ANY);
+	if (old && ct_frag_open(old, pkt)) {
+		__u32 known = old->total ? old->total : old->to;
+
+		if (old->state != CT_FRAG_EARLY && len <= old->to)
+			return 0;
+		if (old->state == CT_FRAG_EARLY) {
+			frag.seen = old->seen;
+			frag.have += old->have;
+			frag.total = old->total;
+			if (old->from <= len && old->to > len)
+				frag.to = old->to;
+			pkt->bytes += old->have;
+			if (known > len)
+				pkt->payload += known - len;
+		}
+	}
+	bpf_map_update_elem(&ct_frag, key, &frag, BPF_ANY);
+	return 1;
 }
 
-static __always_inline enum ct_pass ct_frag_recall(const struct ct_frame *f, struct ct_pkt *pkt)
+/* Before a fragment is tracked. Returns 0 if it is not to be. */
+__weak __noinline int ct_frag_begin(struct ct_work *w)
 {
-	__u64 limit = pkt->family == 4 ? CT_FRAG4_NS : ct_settings.frag6_timeout * CT_NSEC;
+	struct ct_frag_key key;
+
+	if (!w)
+		return 0;
+	w->refused = 0;
+	ct_frag_key(&w->frame, &w->pkt, &key);
+	return w->frame.frag_off ? ct_frag_later(w, &key) : ct_frag_first(w, &key);
+}
+
+/* After it was: if the first did not count, nor do the others. */
+__weak __noinline int ct_frag_end(struct ct_work *w)
+{
 	struct ct_frag_key key;
 	struct ct_frag *frag;
 
-	ct_frag_key(f, pkt, &key);
+	if (!w || w->frame.frag_off || (!w->refused && w->pkt.kind == CT_KIND_FLOW))
+		return 0;
+	ct_frag_key(&w->frame, &w->pkt, &key);
 	frag = bpf_map_lookup_elem(&ct_frag, &key);
-	if (!frag || (__s64)(pkt->now - frag->seen) >= (__s64)limit)
-		return CT_PASS_FRAGMENT;
-	pkt->src_port_be = frag->src_port_be;
-	pkt->dst_port_be = frag->dst_port_be;
-	pkt->proto = frag->proto;
-	pkt->reply = frag->reply;
-	pkt->payload = f->l3_end > f->off ? f->l3_end - f->off : 0;
-	pkt->seq = frag->base + f->frag_off + pkt->payload;
-	pkt->kind = CT_KIND_FRAGMENT;
-	return CT_PARSED;
-}
-
-/* The whole way from the frame to the packet. */
-static __always_inline enum ct_pass ct_parse(const struct ct_mem *m, struct ct_frame *f,
-					     struct ct_pkt *pkt, int raw_ip)
-{
-	enum ct_pass pass = raw_ip ? ct_parse_raw(m, f) : ct_parse_ether(m, f);
-	__u32 l4;
-
-	if (pass != CT_PARSED)
-		return pass;
-	if (f->ethertype == bpf_htons(ETH_P_IP))
-		pass = ct_parse_ipv4(m, f, pkt);
-	else if (f->ethertype == bpf_htons(ETH_P_IPV6))
-		pass = ct_parse_ipv6(m, f, pkt);
-	else
-		return CT_PASS_NOT_IP;
-	if (pass != CT_PARSED)
-		return pass;
-	if (f->fragmented && f->frag_off)
-		return ct_frag_recall(f, pkt);
-	l4 = f->off;
-	pass = ct_parse_l4(m, f, pkt);
-	if (pass == CT_PARSED && f->fragmented && pkt->kind == CT_KIND_FLOW)
-		ct_frag_remember(f, pkt, l4);
-	return pass;
+	if (frag)
+		frag->state = CT_FRAG_REFUSED;
+	return 0;
 }
 
 #endif

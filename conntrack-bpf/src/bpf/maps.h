@@ -48,8 +48,8 @@ struct {
 } ct_ifstats SEC(".maps");
 
 /*
- * Ports of fragmented packets. Written by first fragments, read by later
- * ones. Full: the least recently used go, their later fragments pass uncounted.
+ * Packets that come in fragments. Written and read by each of them. Full: the
+ * least recently used go, their later fragments pass uncounted.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

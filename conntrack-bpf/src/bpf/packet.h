@@ -33,7 +33,7 @@ struct ct_pkt {
 	__u32 bytes;			 /* IP total lengths, of all segments */
 	__u32 segs;			 /* 1, or the segments of a GSO super-packet */
 	__u32 ifindex;
-	__u32 seq, ack; /* TCP, host order */
+	__u32 seq, ack; /* TCP, host order; of a later fragment: its end, and the first one's */
 	__u32 payload;	/* TCP payload bytes; of a later fragment: all it carries */
 	__u32 sack;	/* TCP: highest right edge of a SACK block, or ack */
 	__u64 chunks;	/* SCTP: the chunks that change states, one a byte, the last one lowest */
@@ -62,6 +62,8 @@ struct ct_frame {
 	__u8 fragmented;
 	__u8 proto;
 	__u16 frag_headers; /* bytes of IPv6 fragment headers */
+	__u8 frag_more;	    /* not the last fragment */
+	__u32 frag_start;   /* where what is in fragments begins */
 };
 
 /*

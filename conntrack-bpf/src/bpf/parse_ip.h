@@ -117,8 +117,10 @@ static __always_inline enum ct_pass ct_parse_ipv4(const struct ct_mem *m, struct
 	f->frag_off = (frag & CT_IP_OFFSET) * 8;
 	f->fragmented = (frag & (CT_IP_MF | CT_IP_OFFSET)) != 0;
 	f->frag_id = ip->id;
+	f->frag_more = !!(frag & CT_IP_MF);
 	f->proto = ip->protocol;
 	f->off += header;
+	f->frag_start = f->off;
 
 	pkt->family = 4;
 	pkt->src[0] = ip->saddr;
@@ -171,6 +173,8 @@ static __always_inline enum ct_pass ct_walk_ext(const struct ct_mem *m, struct c
 		f->frag_off = frag & 0xfff8;
 		f->fragmented = (frag & 0xfff9) != 0;
 		f->frag_id = ext->id;
+		f->frag_more = frag & 1;
+		f->frag_start = off + 8;
 		f->frag_headers += 8;
 		*(volatile __u32 *)&f->off = off + 8;
 		/* What follows in a later fragment is payload, whatever it looks like. */

@@ -9,6 +9,7 @@
 #define CT_PIPELINE_H
 
 #include "create.h"
+#include "fragment.h"
 
 #define CT_TRIES 16
 
@@ -138,11 +139,27 @@ __weak __noinline int ct_conclude6(struct ct_work *w)
 	return w ? ct_conclude(w, 1) : CT_DONE;
 }
 
-/* A later fragment: its packet is counted and judged, but the end of a TCP segment is further off. */
-static __always_inline void ct_extend(const struct ct_work *w, struct ct_flow *flow, enum ct_dir dir)
+/*
+ * A later fragment: its packet is counted and judged, but the end of a TCP segment
+ * is further off. Written as ct_tcp_apply() writes, and with the same races.
+ */
+static __always_inline __u64 ct_extend(const struct ct_work *w, struct ct_flow *flow, __u64 word,
+				       enum ct_dir dir)
 {
-	if (w->pkt.proto == IPPROTO_TCP)
-		ct_raise(&flow->tcp[dir & 1].end, w->pkt.seq);
+	__u32 full = CT_TMO_TCP + ct_word_state(word), end = w->pkt.seq;
+	struct ct_tcp_end *sender = &flow->tcp[dir & 1];
+
+	if (w->pkt.proto != IPPROTO_TCP || !ct_after(end, sender->end))
+		return word;
+	/* Let pass, but beyond the window: it has not moved the end. */
+	if (ct_after(w->pkt.ack, sender->end))
+		return word;
+	ct_raise(&sender->end, end);
+	sender->bits |= CT_END_UNACKED;
+	if ((word & CT_W_TMO) >> CT_W_TMO_SHIFT == full &&
+	    ct_timeout_of(word) > ct_settings.timeout_ns[CT_TMO_TCP_UNACK])
+		word = ct_word_with(word, ct_word_state(word), CT_TMO_TCP_UNACK);
+	return word;
 }
 
 /* The way of nearly every packet: find its flow, step it, count. */
@@ -170,7 +187,7 @@ static __always_inline enum ct_next ct_follow(struct ct_work *w, int v6)
 	if (w->pkt.proto == IPPROTO_SCTP && w->pkt.kind != CT_KIND_FRAGMENT)
 		return ct_hand_on(w, &ref, CT_MACHINE);
 	if (w->pkt.kind == CT_KIND_FRAGMENT)
-		ct_extend(w, ref.flow, dir);
+		word = ct_extend(w, ref.flow, word, dir);
 	else if (w->pkt.proto != IPPROTO_TCP)
 		word = ct_step(ref.flow, ref.word, dir, &w->pkt);
 	else if (!ct_tcp_fast(ref.flow, &word, dir, &w->pkt, &w->fx))
@@ -242,6 +259,18 @@ static __always_inline void ct_as_whole(struct ct_pkt *pkt, const struct ct_fram
 	}
 }
 
+/* An IP packet that is parsed, or the reason why it could not be. */
+static __always_inline void ct_track_ip(struct ct_work *w, struct ct_cpu *cpu, enum ct_pass parsed)
+{
+	if (parsed == CT_PARSED && w->pkt.kind != CT_KIND_INVALID) {
+		ct_track_flow(w, cpu);
+		return;
+	}
+	if (parsed == CT_PARSED)
+		parsed = CT_PASS_INVALID;
+	ct_refuse_new(w, cpu, ct_class_of_pass(parsed), parsed);
+}
+
 /* A parsed packet, or the reason why it is none. */
 static __always_inline void ct_track(struct ct_work *w, struct ct_cpu *cpu, enum ct_pass parsed,
 				     const struct ct_iface *iface)
@@ -252,13 +281,11 @@ static __always_inline void ct_track(struct ct_work *w, struct ct_cpu *cpu, enum
 	}
 	ct_count_packet(cpu, w->cpu, &w->pkt, iface);
 	ct_as_whole(&w->pkt, &w->frame);
-	if (parsed == CT_PARSED && w->pkt.kind != CT_KIND_INVALID) {
-		ct_track_flow(w, cpu);
+	if (w->frame.fragmented && !ct_frag_begin(w))
 		return;
-	}
-	if (parsed == CT_PARSED)
-		parsed = CT_PASS_INVALID;
-	ct_refuse_new(w, cpu, ct_class_of_pass(parsed), parsed);
+	ct_track_ip(w, cpu, parsed);
+	if (w->frame.fragmented)
+		ct_frag_end(w);
 }
 
 #endif

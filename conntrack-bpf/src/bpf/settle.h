@@ -152,6 +152,7 @@ static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu
 		ct_tcp_apply(flow, dir, pkt, fx);
 		if (fx->mismatch)
 			ct_tcp_mismatch(flow, ref->word, dir, pkt);
+		w->refused = 1;
 		ct_count_class(cpu, dir, CT_CLASS_INVALID, pkt->segs);
 		ct_count_pass(cpu, CT_PASS_INVALID, pkt->segs);
 		ct_say_invalid(w, v6);
@@ -175,6 +176,8 @@ static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu
 			return CT_AGAIN;
 	}
 	ct_tcp_apply(flow, dir, pkt, fx);
+	if (answer == CT_IGNORE)
+		w->refused = 1;
 	if (answer == CT_END)
 		ct_end(w, ref, cpu, v6);
 	else if ((word ^ before) & CT_W_NOTABLE)
@@ -197,8 +200,19 @@ static __always_inline void ct_count_spare(struct ct_work *w, struct ct_cpu *cpu
 static __always_inline void ct_refuse_new(struct ct_work *w, struct ct_cpu *cpu,
 					  enum ct_class class, enum ct_pass reason)
 {
+	w->refused = 1;
 	ct_count_class(cpu, CT_ORIGINAL, class, w->pkt.segs);
-	ct_count_pass(cpu, reason, w->pkt.segs);
+	/* A later fragment is of no class: that is its packet's. */
+	ct_count_pass(cpu, reason, w->pkt.segs ? w->pkt.segs : 1);
+}
+
+/* The same, for who has no counters at hand. */
+static __always_inline void ct_refuse(struct ct_work *w, enum ct_class class, enum ct_pass reason)
+{
+	struct ct_cpu *cpu = ct_cpu_of(w->cpu);
+
+	if (cpu)
+		ct_refuse_new(w, cpu, class, reason);
 }
 
 static __always_inline struct ct_table ct_table_of(int v6)

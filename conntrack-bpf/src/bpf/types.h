@@ -147,7 +147,7 @@ enum ct_pass {
 	CT_PASS_BAD_HEADER, /* version, length or offset field makes no sense */
 	CT_PASS_VLAN_DEPTH, /* more than CT_VLAN_DEPTH tags */
 	CT_PASS_EXT_DEPTH,  /* more than CT_EXT_DEPTH IPv6 extension headers */
-	CT_PASS_FRAGMENT,   /* a later fragment whose first one was not seen */
+	CT_PASS_FRAGMENT,   /* a later fragment that came before its first one, or without */
 	CT_PASS_UNTRACKED,  /* what nf_conntrack leaves alone: ND, MLD */
 	CT_PASS_INVALID,    /* no valid packet of any flow */
 	CT_PASS_CHECKSUM,   /* its checksum is bad; nf_conntrack calls it INVALID */
@@ -277,7 +277,7 @@ struct ct_bucket6 {
 };
 _Static_assert(sizeof(struct ct_bucket6) == 3008, "slots are aligned to 64");
 
-/* First fragments, so that later ones find their ports. */
+/* What the fragments of a packet have in common. */
 struct ct_frag_key {
 	__u32 src[4], dst[4]; /* IPv4 in the first word */
 	__u32 id_be;
@@ -287,16 +287,27 @@ struct ct_frag_key {
 };
 _Static_assert(sizeof(struct ct_frag_key) == 40, "no hidden padding");
 
+enum ct_frag_state {
+	CT_FRAG_EARLY,	 /* the first one has not come; the others wait for it */
+	CT_FRAG_COUNTED, /* it counted: so do the others */
+	CT_FRAG_REFUSED, /* it did not: nor do they */
+};
+
+/* What is known of a packet that comes in fragments. */
 struct ct_frag {
-	__u64 seen;
+	__u64 seen;			 /* when the first to come came */
 	__be16 src_port_be, dst_port_be; /* ICMP: id; type and code */
 	__u8 proto;
 	__u8 reply; /* ICMP: an answer by its type */
-	__u16 pad;
-	__u32 base; /* TCP: sequence number of the packet's first byte, header and all */
-	__u32 pad2;
+	__u8 state; /* enum ct_frag_state */
+	__u8 pad;
+	__u32 base;	/* TCP: sequence number of the packet's first byte, header and all */
+	__u32 from, to; /* bytes that have come, without a gap: of the first's block, if it has */
+	__u32 have;	/* all bytes that have come */
+	__u32 total;	/* bytes of the packet; 0 before the last one has come */
+	__u32 first;	/* bytes of the first one */
 };
-_Static_assert(sizeof(struct ct_frag) == 24, "no hidden padding");
+_Static_assert(sizeof(struct ct_frag) == 40, "no hidden padding");
 
 /*
  * Scratch of the search for a slot to give away. In map memory, because the

@@ -28,7 +28,7 @@ struct ct_work {
 	__u32 taken_bucket;
 	__u32 taken_slot; /* and where it is */
 	__u32 cpu;
-	__u32 pad;
+	__u32 refused;	  /* a fragment did not count; see fragment.h */
 	__u64 invalid_at; /* when an INVALID packet was last told of */
 	struct ct_event event;
 };

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
+use super::fragment::Fragment;
 use super::fragment::Id;
 use crate::protocol::Protocol;
 
@@ -29,14 +30,6 @@ pub(super) struct Ip<'a> {
     pub(super) hop_limit: u8,
     pub(super) fragment: Option<Fragment>,
     pub(super) payload: &'a [u8],
-}
-
-/// Where in its packet a fragment is.
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Fragment {
-    pub(super) id: Id,
-    /// In bytes; 0 is the first.
-    pub(super) offset: u32,
 }
 
 /// Why there is no [`Ip`].
@@ -128,6 +121,8 @@ fn ipv4(packet: &[u8]) -> Result<Ip<'_>, Refused> {
         fragment: (offset & 0x3fff != 0).then_some(Fragment {
             id,
             offset: u32::from(offset & 0x1fff) * 8,
+            length: length(payload),
+            more: offset & 0x2000 != 0,
         }),
         payload,
     })
@@ -183,6 +178,10 @@ fn skip(ip: &mut Ip<'_>, length: fn(usize) -> usize) -> Result<(), Refused> {
     Ok(())
 }
 
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
 fn fragment(ip: &mut Ip<'_>, header: &[u8]) {
     let offset = be16(header, 2).unwrap_or_default();
     // The kernel has taken it off before it counts.
@@ -200,5 +199,7 @@ fn fragment(ip: &mut Ip<'_>, header: &[u8]) {
     ip.fragment = Some(Fragment {
         id,
         offset: u32::from(offset & 0xfff8),
+        length: length(ip.payload),
+        more: offset & 1 != 0,
     });
 }

@@ -9,8 +9,8 @@
 //! It sees what an observer of single packets can see. What comes after the
 //! tracker is not its business (routing, hop limits), and neither are NAT, zones,
 //! helpers, nor the sum of the IP header. Fragments are not put together: the
-//! first one stands for the packet, the others add their bytes to its flow. Their
-//! checksum is not verified.
+//! first one stands for the packet, the others add their bytes to its flow, and
+//! checksums that cover several are not verified.
 //!
 //! ```
 //! use conntrack_core::Sysctls;

@@ -1,5 +1,6 @@
 //! A packet as the machines see it.
 
+use super::fragment::Fragment;
 use crate::tuple::Tuple;
 
 /// What the parser made of a packet.
@@ -19,15 +20,8 @@ pub(super) enum Parsed {
         /// It goes to whoever sent that packet.
         returned: bool,
     },
-    /// A later fragment of a packet with this tuple: so many bytes more.
-    Fragment {
-        /// Of the first fragment.
-        tuple: Tuple,
-        /// Payload of this one.
-        bytes: u64,
-        /// TCP: the sequence number behind it.
-        end: u32,
-    },
+    /// A fragment that is not its packet's first.
+    Later(Fragment),
     /// A packet of a flow.
     Packet(Packet),
 }

@@ -2,8 +2,7 @@
 //! nf_conntrack_core.c, and what each protocol's file checks of its header.
 
 use super::checksum;
-use super::fragment::First;
-use super::fragment::Fragments;
+use super::fragment::Fragment;
 use super::icmp;
 use super::icmp::Class;
 use super::ip;
@@ -31,55 +30,19 @@ const GRE_PPP: u16 = 0x880b;
 const REDIRECT_HEADER: usize = 40;
 const REDIRECTED_OPTION: u8 = 4;
 
-/// A packet from its IP header on.
-pub(super) fn parse(
-    now: u64,
-    bytes: &[u8],
-    fragments: &mut Fragments,
-    settings: &Sysctls,
-) -> Parsed {
+/// A packet from its IP header on, and which fragment it is, if it is a first one.
+pub(super) fn parse(bytes: &[u8], settings: &Sysctls) -> (Parsed, Option<Fragment>) {
     let ip = match ip::parse(bytes) {
         Ok(ip) => ip,
-        Err(Refused::ByIp) => return Parsed::Nothing,
-        Err(Refused::Invalid) => return Parsed::Invalid,
-        Err(Refused::TooDeep) => return Parsed::Untracked,
+        Err(Refused::ByIp) => return (Parsed::Nothing, None),
+        Err(Refused::Invalid) => return (Parsed::Invalid, None),
+        Err(Refused::TooDeep) => return (Parsed::Untracked, None),
     };
-    let Some(fragment) = ip.fragment else {
-        if settings.checksum && !checksum::good(&ip) {
-            return Parsed::Invalid;
-        }
-        return transport(&ip);
-    };
-    let length = ip.payload.len();
-    if fragment.offset != 0 {
-        let length = u32::try_from(length).unwrap_or(u32::MAX);
-        return match fragments.recall(now, &fragment.id, settings) {
-            Some(first) => Parsed::Fragment {
-                tuple: first.tuple,
-                bytes: length.into(),
-                end: first
-                    .base
-                    .wrapping_add(fragment.offset)
-                    .wrapping_add(length),
-            },
-            None => Parsed::Untracked,
-        };
+    match ip.fragment {
+        Some(fragment) if fragment.offset != 0 => (Parsed::Later(fragment), None),
+        None if settings.checksum && !checksum::good(&ip) => (Parsed::Invalid, None),
+        fragment => (transport(&ip), fragment),
     }
-    let parsed = transport(&ip);
-    if let Parsed::Packet(packet) = &parsed {
-        let end = match &packet.body {
-            Body::Tcp(segment) => segment.end(),
-            Body::Sctp(_) | Body::Plain => 0,
-        };
-        let length = u32::try_from(length).unwrap_or(u32::MAX);
-        let first = First {
-            seen: now,
-            tuple: packet.tuple,
-            base: end.wrapping_sub(length),
-        };
-        fragments.remember(fragment.id, first);
-    }
-    parsed
 }
 
 fn transport(ip: &Ip<'_>) -> Parsed {

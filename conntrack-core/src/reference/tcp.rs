@@ -82,12 +82,27 @@ impl Tcp {
         })
     }
 
-    /// A later fragment of a segment: it has sent more than was seen at first.
-    pub(super) fn extend(&mut self, direction: Direction, end: u32) {
+    /// A later fragment of a segment: it has sent more than the first one, unless
+    /// that was let pass though beyond the window. `ends` is where the first one
+    /// and this one end. Returns the timeout, which was the one given.
+    pub(super) fn extend(
+        &mut self,
+        direction: Direction,
+        [first, end]: [u32; 2],
+        timeout: Timeout,
+        settings: &Sysctls,
+    ) -> Timeout {
         let sender = &mut self.ends[direction as usize];
-        if tcp_window::after(end, sender.end) {
-            sender.end = end;
+        if !tcp_window::after(end, sender.end) || tcp_window::after(first, sender.end) {
+            return timeout;
         }
+        sender.end = end;
+        sender.unacked = true;
+        let limit = settings.timeout(Timeout::TcpUnack);
+        if timeout == Timeout::Tcp(self.state) && settings.timeout(timeout) > limit {
+            return Timeout::TcpUnack;
+        }
+        timeout
     }
 
     pub(super) fn edges(&self, direction: Direction) -> Edges {

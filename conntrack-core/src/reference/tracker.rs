@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::fragment::Counted;
+use super::fragment::Fragment;
 use super::fragment::Fragments;
 use super::packet::Body;
 use super::packet::Packet;
@@ -107,17 +109,17 @@ impl Tracker {
     /// A packet from its IP header on; what is behind its end does not count.
     /// `now` is in nanoseconds since any moment, and must not go back. `None`
     /// for what never comes to nf_conntrack by itself: IP refuses it, or it is a
-    /// later fragment of a packet that was classified with its first one.
+    /// fragment of a packet that is classified with its first one.
     pub fn packet(&mut self, now: u64, packet: &[u8]) -> Option<Class> {
         let settings = self.settings;
         self.entries.retain(|entry| entry.left(now, &settings) > 0);
-        match parse::parse(now, packet, &mut self.fragments, &settings) {
-            Parsed::Nothing => None,
-            Parsed::Invalid => Some(Class::Invalid),
-            Parsed::Untracked => Some(Class::Untracked),
-            Parsed::Error { inner, returned } => Some(self.error(&inner, returned)),
-            Parsed::Fragment { tuple, bytes, end } => self.fragment(now, &tuple, bytes, end),
-            Parsed::Packet(packet) => Some(self.track(now, &packet)),
+        match parse::parse(packet, &settings) {
+            (Parsed::Later(fragment), _) => {
+                self.later(now, &fragment);
+                None
+            }
+            (parsed, Some(fragment)) => self.first(now, &fragment, parsed),
+            (parsed, None) => self.whole(now, parsed).0,
         }
     }
 
@@ -159,21 +161,62 @@ impl Tracker {
         }
     }
 
-    /// Its packet was judged and counted with the first fragment.
-    fn fragment(&mut self, now: u64, tuple: &Tuple, bytes: u64, end: u32) -> Option<Class> {
-        let Some((index, direction)) = self.find(tuple) else {
-            return Some(Class::Untracked);
+    /// A packet, all of it or its first fragment: its class, and whether it counted.
+    fn whole(&mut self, now: u64, parsed: Parsed) -> (Option<Class>, bool) {
+        let class = match parsed {
+            Parsed::Nothing | Parsed::Later(_) => return (None, false),
+            Parsed::Invalid => Class::Invalid,
+            Parsed::Untracked => Class::Untracked,
+            Parsed::Error { inner, returned } => self.error(&inner, returned),
+            Parsed::Packet(packet) => {
+                let (class, counted) = self.track(now, &packet);
+                return (Some(class), counted);
+            }
         };
-        let entry = &mut self.entries[index];
-        entry.bytes[direction as usize] += bytes;
-        entry.seen = now;
-        if let Machine::Tcp(tcp) = &mut entry.machine {
-            tcp.extend(direction, end);
-        }
-        None
+        (Some(class), false)
     }
 
-    fn track(&mut self, now: u64, packet: &Packet) -> Class {
+    /// Stands for its packet.
+    fn first(&mut self, now: u64, fragment: &Fragment, mut parsed: Parsed) -> Option<Class> {
+        let early = self.fragments.first(now, fragment, &self.settings)?;
+        let mut where_to = None;
+        if let Parsed::Packet(packet) = &mut parsed {
+            let (mut base, mut end) = (0, 0);
+            if let Body::Tcp(segment) = &mut packet.body {
+                end = segment.end();
+                base = end.wrapping_sub(fragment.length);
+                segment.payload += early.end.saturating_sub(fragment.length);
+            }
+            packet.bytes += u64::from(early.bytes);
+            let tuple = packet.tuple;
+            where_to = Some(Counted { tuple, base, end });
+        }
+        let (class, counted) = self.whole(now, parsed);
+        if let (true, Some(where_to)) = (counted, where_to) {
+            self.fragments.counted(&fragment.id, where_to);
+        }
+        class
+    }
+
+    /// Its packet was judged with the first fragment.
+    fn later(&mut self, now: u64, fragment: &Fragment) {
+        let Some(first) = self.fragments.later(now, fragment, &self.settings) else {
+            return;
+        };
+        let Some((index, direction)) = self.find(&first.tuple) else {
+            return;
+        };
+        let entry = &mut self.entries[index];
+        entry.bytes[direction as usize] += u64::from(fragment.length);
+        entry.seen = now;
+        if let Machine::Tcp(tcp) = &mut entry.machine {
+            let end = fragment.offset.wrapping_add(fragment.length);
+            let ends = [first.end, first.base.wrapping_add(end)];
+            entry.timeout = tcp.extend(direction, ends, entry.timeout, &self.settings);
+        }
+    }
+
+    fn track(&mut self, now: u64, packet: &Packet) -> (Class, bool) {
         let Some((index, direction)) = self.find(&packet.tuple) else {
             return self.begin(now, packet);
         };
@@ -189,11 +232,11 @@ impl Tracker {
                 entry.assured |= assured;
             }
             Answer::Ignore => {}
-            Answer::Invalid => return Class::Invalid,
+            Answer::Invalid => return (Class::Invalid, false),
             Answer::Shorten(timeout) => {
                 entry.timeout = timeout;
                 entry.seen = now;
-                return Class::Invalid;
+                return (Class::Invalid, false);
             }
             Answer::Reopen => {
                 self.entries.remove(index);
@@ -201,27 +244,27 @@ impl Tracker {
             }
             Answer::End => {
                 self.entries.remove(index);
-                return class;
+                return (class, true);
             }
         }
         entry.seen_reply |= direction == Direction::Reply;
-        class
+        (class, answer != Answer::Ignore)
     }
 
-    fn begin(&mut self, now: u64, packet: &Packet) -> Class {
+    fn begin(&mut self, now: u64, packet: &Packet) -> (Class, bool) {
         let Some(mut entry) = Entry::open(now, packet, &self.settings) else {
-            return Class::Invalid;
+            return (Class::Invalid, false);
         };
         let settings = self.settings;
         let answer = entry.step(now, Direction::Original, packet, &settings);
         let Answer::Accept { timeout, assured } = answer else {
-            return Class::Invalid;
+            return (Class::Invalid, false);
         };
         entry.count(Direction::Original, packet);
         entry.timeout = timeout;
         entry.assured = assured;
         self.entries.push(entry);
-        Class::New
+        (Class::New, true)
     }
 }
 

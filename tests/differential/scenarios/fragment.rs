@@ -28,7 +28,7 @@ pub(crate) fn add(c: &mut Catalogue) {
 impl Script {
     /// The packets of a payload that is split at these offsets (multiples of
     /// eight), in this order. Each needs an id of its own.
-    fn split(
+    pub(crate) fn split(
         &self,
         from: End,
         proto: u8,
@@ -77,14 +77,31 @@ impl Script {
 
     /// A TCP segment, split and sent.
     fn segments(&mut self, from: End, segment: &Seg, cuts: &[usize], id: u32) -> &mut Self {
-        let bytes = segment.wire(from).bytes(&self.ip(from, TCP));
         let order: Vec<usize> = (0..=cuts.len()).collect();
-        let frames = self.split(from, TCP, &bytes, cuts, &order, id);
+        self.ordered(from, segment, cuts, &order, id)
+    }
+
+    /// The same, the last one first.
+    fn backwards(&mut self, from: End, segment: &Seg, cuts: &[usize], id: u32) -> &mut Self {
+        let order: Vec<usize> = (0..=cuts.len()).rev().collect();
+        self.ordered(from, segment, cuts, &order, id)
+    }
+
+    fn ordered(
+        &mut self,
+        from: End,
+        segment: &Seg,
+        cuts: &[usize],
+        order: &[usize],
+        id: u32,
+    ) -> &mut Self {
+        let bytes = segment.wire(from).bytes(&self.ip(from, TCP));
+        let frames = self.split(from, TCP, &bytes, cuts, order, id);
         self.train(from, &frames, "fragments of a segment")
     }
 }
 
-/// Whole packets, their first fragment in front: the same, once all have passed.
+/// Packets that become whole, or never begin: the same, once all have passed.
 fn trains(c: &mut Catalogue) {
     c.both("train/two", |s| {
         s.datagrams(Client, &[104], &[0, 1], 7)
@@ -104,6 +121,29 @@ fn trains(c: &mut Catalogue) {
     });
     c.both("train/out_of_order", |s| {
         s.datagrams(Client, &[48, 104, 160], &[0, 3, 1, 2], 7);
+    });
+    c.both("train/reversed", |s| {
+        s.datagrams(Client, &[104], &[1, 0], 7)
+            .datagrams(Server, &[48, 104, 160], &[3, 2, 1, 0], 8)
+            .datagrams(Client, &[48, 104, 160], &[2, 0, 3, 1], 9);
+    });
+    c.both("train/last_of_it_overtakes", |s| {
+        s.datagrams(Client, &[104], &[1], 7)
+            .datagrams(Client, &[104], &[0], 7);
+    });
+    c.both("train/without_the_first", |s| {
+        s.datagrams(Client, &[104], &[1], 7)
+            .datagrams(Client, &[48, 104], &[1, 2], 8);
+    });
+    c.both("train/twice", |s| {
+        s.datagrams(Client, &[48, 104], &[0, 0, 1, 1, 0, 1, 2], 7)
+            .datagrams(Client, &[48, 104], &[2, 2, 1, 2, 0], 8);
+    });
+    c.both("train/once_more_when_whole", |s| {
+        s.datagrams(Client, &[48, 104], &[0, 1, 2, 2, 1], 7)
+            .datagrams(Client, &[48, 104], &[0], 7)
+            .datagrams(Server, &[48, 104], &[0, 1, 2], 7)
+            .datagrams(Server, &[48, 104], &[0, 1, 2], 7);
     });
     c.both("train/of_a_flow", |s| {
         let ip = s.ip(Client, UDP);
@@ -135,8 +175,32 @@ fn trains(c: &mut Catalogue) {
     });
 }
 
-/// What a fragmented segment sent may be acknowledged, and no more.
+/// What a fragmented segment sent may be acknowledged, and no more; of one that
+/// is refused nothing counts.
 fn tcp(c: &mut Catalogue) {
+    c.both("train/tcp_reversed", |s| {
+        let data = seg(ACK | PSH).seq(2).ack(2).len(600);
+        s.talked()
+            .backwards(Client, &data, &[104, 408], 7)
+            .s(seg(ACK).seq(2).ack(603))
+            .s(seg(ACK).seq(2).ack(602));
+    });
+    c.both("train/tcp_refused", |s| {
+        let far = seg(ACK | PSH).seq(200_000).ack(2).len(600);
+        let unseen = seg(ACK | PSH).seq(2).ack(9000).len(600);
+        s.talked()
+            .segments(Client, &far, &[104, 408], 7)
+            .backwards(Client, &far, &[104, 408], 8)
+            .segments(Client, &unseen, &[104, 408], 9)
+            .s(seg(ACK).seq(2).ack(602))
+            .s(seg(ACK).seq(2).ack(2));
+    });
+    c.both("train/tcp_ignored", |s| {
+        let again = seg(SYN).seq(0).len(200);
+        s.segments(Client, &again, &[104], 7)
+            .segments(Client, &again, &[104], 8)
+            .s(seg(SYN | ACK).seq(0).ack(201));
+    });
     c.both("train/tcp", |s| {
         let data = seg(ACK | PSH).seq(2).ack(2).len(600);
         let fin = seg(FIN | ACK).seq(602).ack(2).len(100).opt(&[1, 1, 1, 1]);
@@ -152,9 +216,6 @@ fn tcp(c: &mut Catalogue) {
 
 /// What the kernel waits for, or lacks.
 fn fragments(c: &mut Catalogue) {
-    c.both("fragment/reversed", |s| {
-        s.datagrams(Client, &[104], &[1, 0], 7);
-    });
     c.both("fragment/one_by_one", |s| {
         for frame in s.pieces(Client, &[48, 104], &[0, 1, 2], 7) {
             s.raw(Client, &frame, "one of three");
@@ -163,8 +224,13 @@ fn fragments(c: &mut Catalogue) {
     c.both("fragment/lone_first", |s| {
         s.datagrams(Client, &[104], &[0], 7);
     });
-    c.both("fragment/lone_last", |s| {
-        s.datagrams(Client, &[104], &[1], 7);
+    c.both("fragment/twice_with_a_gap", |s| {
+        s.datagrams(Client, &[48, 104, 160], &[0, 2, 2, 1, 3], 7);
+    });
+    c.both("fragment/overlapping", |s| {
+        let mut frames = s.pieces(Client, &[104], &[0], 7);
+        frames.extend(s.pieces(Client, &[48], &[1], 7));
+        s.train(Client, &frames, "fragments that overlap");
     });
     c.both("fragment/bad_checksum", |s| {
         let mut bytes = udp(&s.ip(Client, UDP), (5000, 53), 200);
