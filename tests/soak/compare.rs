@@ -102,9 +102,8 @@ impl Rows<'_> {
     }
 
     /// The kernel has counted some, but not all, of the packets that came between
-    /// our two readings. Then its state and timeout may be of a moment that
-    /// neither of ours shows.
-    fn is_between(&self) -> bool {
+    /// our two readings.
+    pub(crate) fn passing(&self) -> bool {
         let (Some(theirs), Some(after)) = (self.theirs, self.after) else {
             return false;
         };
@@ -112,13 +111,19 @@ impl Rows<'_> {
         let low = self.before.map_or(vec![0; 4], counts);
         let (mid, high) = (counts(theirs), counts(after));
         let ordered = |a: &[u64], b: &[u64]| a.iter().zip(b).all(|(a, b)| a <= b);
+        ordered(&low, &mid) && ordered(&mid, &high) && mid != low && mid != high
+    }
+
+    /// It passes from one to the other. Then its state and timeout may be of a
+    /// moment that neither of ours shows.
+    fn is_between(&self) -> bool {
+        let (Some(theirs), Some(after)) = (self.theirs, self.after) else {
+            return false;
+        };
         let flags = |entry: &Entry| [entry.seen_reply, entry.assured];
         let raised = |a: [bool; 2], b: [bool; 2]| a.iter().zip(b).all(|(a, b)| *a <= b);
         let born = |other: &Entry| other.birth.abs_diff(theirs.birth) <= BIRTH;
-        ordered(&low, &mid)
-            && ordered(&mid, &high)
-            && mid != low
-            && mid != high
+        self.passing()
             && raised(self.before.map_or([false; 2], flags), flags(theirs))
             && raised(flags(theirs), flags(after))
             && self

@@ -25,9 +25,14 @@ pub(crate) enum Cause {
     /// Looked at again, the other one had counted as many packets: one was in the
     /// router, past the first and not yet past the second.
     CaughtUp,
-    /// Looked at again, for so many times, the two were equal; more packets had
-    /// come meanwhile.
-    MovedOn(u32),
+    /// As [`Self::Between`], but of a moment that both readings of ours are past or
+    /// not yet at: a timeout goes up and down with each packet of a stream. Equal
+    /// when looked at again for so many times.
+    Passing(u32),
+    /// The kernel had counted what one of the readings of ours had, and said
+    /// something else: it changes a row one field after the other, and so do we.
+    /// Equal when looked at again for so many times, more packets having come.
+    HalfWay(u32),
 }
 
 impl fmt::Display for Cause {
@@ -36,7 +41,8 @@ impl fmt::Display for Cause {
             Self::Between => f.write_str("packets came between the readings"),
             Self::Deadline => f.write_str("the flow's time was up between the readings"),
             Self::CaughtUp => f.write_str("a packet was in the router; then equal"),
-            Self::MovedOn(look) => write!(f, "equal at look {look}, after more packets"),
+            Self::Passing(look) => write!(f, "between two packets; equal at look {look}"),
+            Self::HalfWay(look) => write!(f, "a packet half counted; equal at look {look}"),
         }
     }
 }
@@ -115,7 +121,7 @@ impl Report {
         println!("{}", self.progress());
         for tally in tallies {
             let (done, failed) = (tally.done, tally.failed);
-            println!("{done:>8} of {:<28}{failed:>6} given up", tally.name);
+            println!("{done:>8} of {:<28}{failed:>6} failed", tally.name);
         }
         println!(
             "relays: {} packets came, {} left; {} lost, {} duplicated, {} held back, \

@@ -116,8 +116,9 @@ impl<'a> Sampler<'a> {
                 let rows = reading.rows(tuple);
                 let differs = matches!(rows.compare(), Outcome::Differs(_));
                 let cause = first.cause(&rows, look);
-                let late = matches!(cause, Cause::MovedOn(look) if look > CHANCES);
-                if differs && (late || look == REREADS) {
+                let moves = matches!(cause, Cause::Passing(_) | Cause::HalfWay(_));
+                let looks = if moves { CHANCES + 1 } else { REREADS };
+                if differs && look >= looks {
                     report.lasting(tuple, first.field, &rows);
                     self.known.insert(*tuple);
                     return false;
@@ -137,6 +138,8 @@ struct Open {
     field: Field,
     /// Only one has the flow, and its time is up within a second.
     ends: bool,
+    /// Theirs was on the way from one of ours to the other.
+    passing: bool,
     /// What each had counted; theirs first.
     packets: [Option<[u64; 2]>; 2],
 }
@@ -150,6 +153,7 @@ impl Open {
         Self {
             field,
             ends,
+            passing: rows.passing(),
             packets: [rows.theirs, rows.after].map(packets),
         }
     }
@@ -162,8 +166,10 @@ impl Open {
             Cause::Deadline
         } else if stood {
             Cause::CaughtUp
+        } else if self.passing {
+            Cause::Passing(look)
         } else {
-            Cause::MovedOn(look)
+            Cause::HalfWay(look)
         }
     }
 }

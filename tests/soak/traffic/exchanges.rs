@@ -26,6 +26,7 @@ use nix::sys::socket::connect;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::socket;
 use nix::sys::socket::sockopt;
+use nix::sys::time::TimeVal;
 
 use super::services;
 use super::services::PATIENCE;
@@ -109,7 +110,7 @@ pub(super) fn curl(family: usize, random: &mut Random) -> io::Result<()> {
     let size = random.below(50_000);
     let host = SocketAddr::new(ip(SERVER[family]), services::HTTP);
     run(&format!(
-        "curl -sS -g -o /dev/null --max-time 10 http://{host}/{size}"
+        "curl -sS -g -o /dev/null --max-time 14 http://{host}/{size}"
     ))
 }
 
@@ -213,7 +214,7 @@ pub(super) fn same_port(family: usize, _: &mut Random) -> io::Result<()> {
         &SockaddrStorage::from(SocketAddr::new(any, PORT)),
     )?;
     let server = SocketAddr::new(ip(SERVER[family]), services::CLOSE_FIRST);
-    let wait = nix::sys::time::TimeVal::new(10, 0);
+    let wait = TimeVal::new(PATIENCE.as_secs() as i64, 0);
     setsockopt(&fd, sockopt::SendTimeout, &wait)?;
     connect(fd.as_raw_fd(), &SockaddrStorage::from(server))?;
     let mut stream = TcpStream::from(fd);

@@ -26,8 +26,11 @@ use nix::unistd::Pid;
 
 use crate::support::netns::Netns;
 
-/// Longest wait for a byte: what lies idle for longer is given up.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for a byte: what lies idle for longer is given up. No timeout of a
+/// flow: after ten seconds, the end would come to flows that were reset (CLOSE)
+/// in the very tick of the clock that they are due in, and one tracker may still
+/// have what the other has not.
+pub(super) const PATIENCE: Duration = Duration::from_secs(7);
 /// How often a listener looks whether it is still wanted.
 const TICK: Duration = Duration::from_millis(10);
 
