@@ -50,12 +50,15 @@ static struct ct_iface ct_ifaces[CT_IF_SLOTS];
 
 /* Instead of maps.h: names with addresses. */
 #define CT_MAPS_H
-static char ct_table4, ct_table6, ct_cpu, ct_ifstats, ct_listeners, ct_rings, ct_sweep;
+static char ct_table4, ct_table6, ct_cpu, ct_ifstats, ct_listeners, ct_rings, ct_sweep, ct_frag;
 
 static long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags);
 
-static __always_inline void *bpf_map_lookup_elem(const void *map, const __u32 *key)
+/* No packet of the test comes in fragments. */
+static __always_inline void *bpf_map_lookup_elem(const void *map, const void *of)
 {
+	const __u32 *key = of;
+
 	if (map == &ct_table4)
 		return *key < ct_here->buckets4 ? &ct_here->table4[*key] : NULL;
 	if (map == &ct_table6)
@@ -67,6 +70,11 @@ static __always_inline void *bpf_map_lookup_elem(const void *map, const __u32 *k
 	if (map == &ct_rings)
 		return *key == 0 ? &ct_ends : NULL;
 	return NULL;
+}
+
+static long bpf_map_update_elem(const void *map, const void *key, const void *value, __u64 flags)
+{
+	return -1;
 }
 
 /* What a command that removes flows takes for the time. */
