@@ -63,10 +63,12 @@ pub(crate) struct Memory {
     ours: BTreeMap<Tuple, u64>,
 }
 
-/// Compares what both sides say of one scenario after one step.
+/// Compares what both sides say of one scenario after one step. Ours was read up
+/// to so many whole seconds after the kernel's.
 pub(crate) fn step(
     kernel: &Table,
     ours: &Table,
+    late: u64,
     classes: Option<(&[Class], &[Class])>,
     memory: &mut Memory,
 ) -> Vec<Difference> {
@@ -75,7 +77,7 @@ pub(crate) fn step(
     for tuple in tuples {
         match (kernel.get(tuple), ours.get(tuple)) {
             (Some(theirs), Some(own)) => {
-                entries(tuple, theirs, own, &mut found);
+                entries(tuple, theirs, own, late, &mut found);
                 recreation(tuple, theirs, own, memory, &mut found);
             }
             (Some(entry), None) => found.push(lone(tuple, "only in nf_conntrack", entry)),
@@ -114,7 +116,7 @@ fn lone(tuple: &Tuple, where_: &str, entry: &Entry) -> Difference {
     }
 }
 
-fn entries(tuple: &Tuple, theirs: &Entry, own: &Entry, found: &mut Vec<Difference>) {
+fn entries(tuple: &Tuple, theirs: &Entry, own: &Entry, late: u64, found: &mut Vec<Difference>) {
     let mut check = |field, equal: bool, a: String, b: String| {
         if !equal {
             found.push(Difference {
@@ -142,10 +144,11 @@ fn entries(tuple: &Tuple, theirs: &Entry, own: &Entry, found: &mut Vec<Differenc
         flag(theirs.assured),
         flag(own.assured),
     );
-    let apart = theirs.timeout.abs_diff(own.timeout);
+    // Whole seconds of two readings of one moment may differ by one.
+    let same = own.timeout <= theirs.timeout + 1 && theirs.timeout <= own.timeout + late + 1;
     check(
         Field::Timeout,
-        apart <= 1,
+        same,
         theirs.timeout.to_string(),
         own.timeout.to_string(),
     );

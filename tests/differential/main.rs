@@ -1,5 +1,6 @@
 //! The same frames through nf_conntrack and through us; after each step both
-//! must say the same. `exceptions.md` lists what may differ, and why.
+//! must say the same. `exceptions.md` lists what may differ, and why,
+//! `older_kernels.md` what is not asked of older kernels.
 //!
 //! Where no kernel can be asked, the reference of conntrack-core is: a second test
 //! hands the same packets to the packet path without a network.
@@ -20,6 +21,7 @@ mod kernel;
 mod lab;
 #[path = "../support/netlink.rs"]
 mod netlink;
+mod older;
 mod ours;
 mod profile;
 #[path = "../support/random.rs"]
@@ -42,6 +44,7 @@ use std::time::UNIX_EPOCH;
 use crate::exceptions::Exceptions;
 use crate::kernel::Kernel;
 use crate::lab::Lab;
+use crate::older::Older;
 use crate::ours::Ours;
 use crate::profile::PROFILES;
 use crate::profile::Profile;
@@ -66,14 +69,15 @@ const BATCH: u64 = 100;
 fn agrees_with_nf_conntrack() {
     let seed = seed();
     println!("CONNTRACK_SEED={seed}");
+    let older = Older::read();
     let mut total = Report::default();
     match long() {
-        None => total = run(seed, &plan(seed, WALKS, true)),
+        None => total = run(seed, &plan(seed, WALKS, true, older.clone())),
         Some(walks) => {
             for batch in 0..walks.div_ceil(BATCH) {
                 // Each batch as if it were a run of its own, to be repeated alone.
                 let (seed, walks) = (seed + batch, BATCH.min(walks - batch * BATCH));
-                total.add(run(seed, &plan(seed, walks, false)));
+                total.add(run(seed, &plan(seed, walks, false, older.clone())));
                 println!("so far: {}", total.summary());
             }
         }
@@ -100,15 +104,18 @@ struct Plan {
     walks: u64,
     /// The named scenarios, too.
     named: bool,
+    /// What is left out.
+    older: Older,
 }
 
-fn plan(seed: u64, walks: u64, named: bool) -> Plan {
+fn plan(seed: u64, walks: u64, named: bool, older: Older) -> Plan {
     let mut profiles = Vec::from(PROFILES);
     profiles.push(Profile::mixed(seed));
     Plan {
         profiles,
         walks,
         named,
+        older,
     }
 }
 
@@ -122,11 +129,35 @@ impl Plan {
             Catalogue::default()
         };
         catalogue.retain(|name| profile.plays(name));
-        walks(&mut catalogue, seed, self.walks, profile);
+        self.older.leave_out(profile.name, &mut catalogue);
+        self.walks(&mut catalogue, profile, seed);
         if let Some(only) = only() {
             catalogue.retain(|name| name.contains(&only));
         }
         catalogue
+    }
+
+    fn walks(&self, catalogue: &mut Catalogue, profile: &Profile, seed: u64) {
+        let settings = profile.config(1).conntrack;
+        for walk in 0..self.walks {
+            let without = self.older.protocols();
+            let random = move || Random::new(seed.wrapping_mul(1000).wrapping_add(walk));
+            catalogue.both(&format!("walk/tcp/{seed}-{walk}"), move |s| {
+                walk_tcp::walk(s, &mut random(), WALK_STEPS);
+            });
+            catalogue.both(&format!("walk/edge/{seed}-{walk}"), move |s| {
+                walk_edge::walk(s, &mut random(), &settings, WALK_STEPS);
+            });
+            catalogue.both(&format!("walk/other/{seed}-{walk}"), move |s| {
+                walk_other::walk(s, &mut random(), &without, WALK_STEPS);
+            });
+            catalogue.both(&format!("walk/fragment/{seed}-{walk}"), move |s| {
+                walk_fragment::walk(s, &mut random(), WALK_STEPS);
+            });
+            catalogue.v4(format!("walk/sctp/{seed}-{walk}"), move |s| {
+                walk_sctp::walk(s, &mut random(), WALK_STEPS);
+            });
+        }
     }
 }
 
@@ -160,7 +191,12 @@ fn run(seed: u64, plan: &Plan) -> Report {
 fn agrees_with_the_reference() {
     let seed = seed();
     println!("CONNTRACK_SEED={seed}");
-    let plan = plan(seed, long().unwrap_or(WALKS), long().is_none());
+    let plan = plan(
+        seed,
+        long().unwrap_or(WALKS),
+        long().is_none(),
+        Older::default(),
+    );
     let played = std::thread::scope(|scope| {
         let replay = |profile| {
             let plan = &plan;
@@ -245,26 +281,4 @@ fn play(profile: &Profile, mut catalogue: Catalogue) -> Report {
         first += catalogue.len();
     }
     report
-}
-
-fn walks(catalogue: &mut Catalogue, seed: u64, count: u64, profile: &Profile) {
-    let settings = profile.config(1).conntrack;
-    for walk in 0..count {
-        let random = move || Random::new(seed.wrapping_mul(1000).wrapping_add(walk));
-        catalogue.both(&format!("walk/tcp/{seed}-{walk}"), move |s| {
-            walk_tcp::walk(s, &mut random(), WALK_STEPS);
-        });
-        catalogue.both(&format!("walk/edge/{seed}-{walk}"), move |s| {
-            walk_edge::walk(s, &mut random(), &settings, WALK_STEPS);
-        });
-        catalogue.both(&format!("walk/other/{seed}-{walk}"), move |s| {
-            walk_other::walk(s, &mut random(), WALK_STEPS);
-        });
-        catalogue.both(&format!("walk/fragment/{seed}-{walk}"), move |s| {
-            walk_fragment::walk(s, &mut random(), WALK_STEPS);
-        });
-        catalogue.v4(format!("walk/sctp/{seed}-{walk}"), move |s| {
-            walk_sctp::walk(s, &mut random(), WALK_STEPS);
-        });
-    }
 }

@@ -92,7 +92,7 @@ impl Replayed {
             played.steps += 1;
             let (reference, ours) = self.tables();
             let classes = Some((classes.0.as_slice(), classes.1.as_slice()));
-            let found = compare::step(&reference, &ours, classes, &mut memory);
+            let found = compare::step(&reference, &ours, 0, classes, &mut memory);
             for difference in found {
                 played.lines.push(format!(
                     "{label} {} step {} ({what})\n    {}: {}",

@@ -24,10 +24,6 @@ use crate::script::owner;
 use crate::view::Class;
 use crate::view::Table;
 
-/// Two readings of seconds may differ by one of them, and this much lies between
-/// the readings.
-const APART: Duration = Duration::from_millis(500);
-
 /// What came of a run.
 #[derive(Default)]
 pub(crate) struct Report {
@@ -181,21 +177,20 @@ impl Stage<'_> {
         (self.kernel.classes(), self.ours.classes())
     }
 
-    /// Both tables. A flow may expire between the two readings: as long as one
-    /// that is about to is on one side only, they are read again; and so they are
-    /// if the readings were too far apart for their clocks to be compared.
-    fn read(&mut self) -> (Scenarios, Scenarios) {
+    /// Both tables, the kernel's first, and how many whole seconds passed from the
+    /// beginning to the end. A flow may expire between the two readings: as long as
+    /// one that is about to is on one side only, they are read again.
+    fn read(&mut self) -> (Scenarios, Scenarios, u64) {
         for patience in (0..20).rev() {
             let begin = Instant::now();
             let (theirs, own) = (self.kernel.flows(), self.ours.flows());
-            let apart = begin.elapsed() > APART;
+            let late = begin.elapsed().as_secs();
             let ends = |one: &Table, other: &Table| {
                 one.iter()
-                    .any(|(tuple, entry)| entry.timeout == 0 && !other.contains_key(tuple))
+                    .any(|(tuple, entry)| entry.timeout <= late && !other.contains_key(tuple))
             };
-            let sound = !apart && !ends(&theirs, &own) && !ends(&own, &theirs);
-            if sound || patience == 0 {
-                return (by_scenario(theirs), by_scenario(own));
+            if patience == 0 || (!ends(&theirs, &own) && !ends(&own, &theirs)) {
+                return (by_scenario(theirs), by_scenario(own), late);
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -209,7 +204,7 @@ impl Stage<'_> {
         moved: &[usize],
         report: &mut Report,
     ) {
-        let (mut theirs, mut own) = self.read();
+        let (mut theirs, mut own, late) = self.read();
         for index in moved {
             let player = &mut players[*index];
             let name = (player.scenario.v6, player.scenario.number);
@@ -217,7 +212,7 @@ impl Stage<'_> {
             let own = own.remove(&name).unwrap_or_default();
             let classes = player.classes.take();
             let classes = classes.as_ref().map(|(a, b)| (a.as_slice(), b.as_slice()));
-            let found = compare::step(&theirs, &own, classes, &mut player.memory);
+            let found = compare::step(&theirs, &own, late, classes, &mut player.memory);
             report.steps += 1;
             let (known, unknown): (Vec<_>, Vec<_>) = found.into_iter().partition(|difference| {
                 self.exceptions

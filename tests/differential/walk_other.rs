@@ -16,8 +16,8 @@ use crate::script::Script;
 const REDIRECT: u8 = 137;
 
 /// So many packets of a few UDP, ICMP, GRE and generic flows, and errors about
-/// them.
-pub(crate) fn walk(script: &mut Script, random: &mut Random, steps: usize) {
+/// them; none of the protocols in `without`.
+pub(crate) fn walk(script: &mut Script, random: &mut Random, without: &[u8], steps: usize) {
     let mut sent: Vec<(End, Vec<u8>)> = Vec::new();
     let mut waits = 3;
     while script.steps.len() < steps {
@@ -33,7 +33,7 @@ pub(crate) fn walk(script: &mut Script, random: &mut Random, steps: usize) {
         let (what, packet) = match random.below(10) {
             0..4 => datagram(script, random, from),
             4..7 => query(script, random, from),
-            7 => other(script, random, from),
+            7 => other(script, random, without, from),
             _ => error(script, random, from, &sent),
         };
         script.raw(from, &packet, what);
@@ -89,8 +89,11 @@ fn query(script: &Script, random: &mut Random, from: End) -> (String, Vec<u8>) {
     (format!("icmp {kind}/{code} id {id}"), ip.packet(&bytes))
 }
 
-fn other(script: &Script, random: &mut Random, from: End) -> (String, Vec<u8>) {
-    let proto = random.pick(&[GRE, GRE, GRE, 50, 253, 33, 2, 89]);
+fn other(script: &Script, random: &mut Random, without: &[u8], from: End) -> (String, Vec<u8>) {
+    let mut proto = random.pick(&[GRE, GRE, GRE, 50, 253, 33, 2, 89]);
+    if without.contains(&proto) {
+        proto = 253;
+    }
     let ip = script.ip(from, proto);
     let call = random.pick(&[0, 1, 2]);
     let mut payload = random.pick(&[
