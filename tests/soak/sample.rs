@@ -26,8 +26,8 @@ const REREADS: u32 = 25;
 /// processor of a virtual machine may be taken away for a while.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How often in a row a busy flow may be caught with a packet inside the router,
-/// each time another one.
+/// How often among these looks a busy flow may be caught with a packet half
+/// counted, each time another one.
 const CHANCES: u32 = 4;
 
 /// Ours, the kernel's, ours again.
@@ -116,9 +116,10 @@ impl<'a> Sampler<'a> {
                 let rows = reading.rows(tuple);
                 let differs = matches!(rows.compare(), Outcome::Differs(_));
                 let cause = first.cause(&rows, look);
-                let moves = matches!(cause, Cause::Passing(_) | Cause::HalfWay(_));
-                let looks = if moves { CHANCES + 1 } else { REREADS };
-                if differs && look >= looks {
+                // Other packets than at first, and theirs is not between two of ours.
+                let moved = matches!(cause, Cause::Passing(_) | Cause::HalfWay(_));
+                first.caught += u32::from(differs && moved && !rows.passing());
+                if differs && (look == REREADS || first.caught > CHANCES) {
                     report.lasting(tuple, first.field, &rows);
                     self.known.insert(*tuple);
                     return false;
@@ -140,6 +141,8 @@ struct Open {
     ends: bool,
     /// Theirs was on the way from one of ours to the other.
     passing: bool,
+    /// How often a packet was half counted since.
+    caught: u32,
     /// What each had counted; theirs first.
     packets: [Option<[u64; 2]>; 2],
 }
@@ -154,6 +157,7 @@ impl Open {
             field,
             ends,
             passing: rows.passing(),
+            caught: 0,
             packets: [rows.theirs, rows.after].map(packets),
         }
     }
