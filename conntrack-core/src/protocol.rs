@@ -84,6 +84,13 @@ impl FromStr for Protocol {
         {
             return Ok(*protocol);
         }
+        // As /etc/protocols and iptables have it.
+        if ["ipv6-icmp", "icmp6"]
+            .iter()
+            .any(|it| it.eq_ignore_ascii_case(text))
+        {
+            return Ok(Self::ICMPV6);
+        }
         if let Some(number) = decimal(text) {
             return Ok(Self(number));
         }
@@ -169,6 +176,9 @@ mod tests {
             assert!(text.parse::<Protocol>().is_err(), "{text:?}");
         }
         assert_eq!("TCP".parse(), Ok(Protocol::TCP));
+        for name in ["icmpv6", "ipv6-icmp", "ICMP6", "58"] {
+            assert_eq!(name.parse(), Ok(Protocol::ICMPV6), "{name}");
+        }
     }
 
     #[test]

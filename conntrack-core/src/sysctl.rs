@@ -131,6 +131,10 @@ use Field::Seconds;
 use Field::Switch;
 
 const PREFIX: &str = "nf_conntrack_";
+/// What `sysctl` has before it.
+const FOLDER: &str = "net.netfilter.";
+/// Longer than any, in bytes.
+const MAX_NAME: usize = 64;
 
 /// Every setting, by its full name, in order.
 const TABLE: [(&str, Field); 31] = [
@@ -287,6 +291,22 @@ impl Sysctls {
         find(name).map(|(full, _)| full)
     }
 
+    /// The full name of the setting that was most likely meant by what is none;
+    /// `None` if nothing is near.
+    pub fn similar(name: &str) -> Option<&'static str> {
+        let name = name.strip_prefix(FOLDER).unwrap_or(name);
+        let short = name.strip_prefix(PREFIX).unwrap_or(name);
+        if short.len() > MAX_NAME {
+            return None;
+        }
+        let all = TABLE.iter().map(|(full, _)| *full);
+        let apart = all.map(|full| (distance(short, &full[PREFIX.len()..]), full));
+        let nearest = apart.min_by_key(|(apart, _)| *apart);
+        nearest
+            .filter(|(apart, _)| *apart <= 1 + short.len() / 5)
+            .map(|(_, full)| full)
+    }
+
     /// The largest value of a setting: 1 for switches, 255 for
     /// `tcp_max_retrans`, 2147483647 (as in the kernel) for timeouts.
     ///
@@ -346,11 +366,27 @@ impl Sysctls {
 }
 
 fn find(name: &str) -> Option<(&'static str, Field)> {
+    let name = name.strip_prefix(FOLDER).unwrap_or(name);
     let short = name.strip_prefix(PREFIX).unwrap_or(name);
     TABLE
         .iter()
         .find(|(full, _)| &full[PREFIX.len()..] == short)
         .copied()
+}
+
+/// How many letters have to be put in, taken out or changed.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut before = i;
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let changed = before + usize::from(x != y);
+            before = row[j + 1];
+            row[j + 1] = changed.min(before + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }
 
 fn unknown(name: &str) -> SysctlError {
@@ -412,6 +448,32 @@ mod tests {
             assert!(sysctls.set(name, max + 1).is_err(), "{name}");
             assert!(sysctls.set(name, u64::MAX).is_err(), "{name}");
             assert_eq!(sysctls.get(name), Ok(field.max()), "unchanged after errors");
+        }
+    }
+
+    #[test]
+    fn as_sysctl_names_them() {
+        let name = "net.netfilter.nf_conntrack_tcp_loose";
+        assert_eq!(Sysctls::full_name(name), Some("nf_conntrack_tcp_loose"));
+    }
+
+    #[test]
+    fn what_was_meant() {
+        for (name, meant) in [
+            ("tcp_loos", Some("nf_conntrack_tcp_loose")),
+            ("nf_conntrack_udp_timout", Some("nf_conntrack_udp_timeout")),
+            (
+                "net.netfilter.nf_conntrack_checksun",
+                Some("nf_conntrack_checksum"),
+            ),
+            (
+                "tcp_timeout_establish",
+                Some("nf_conntrack_tcp_timeout_established"),
+            ),
+            ("max", None),
+            ("", None),
+        ] {
+            assert_eq!(Sysctls::similar(name), meant, "{name}");
         }
     }
 
