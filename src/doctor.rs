@@ -167,7 +167,14 @@ pub fn doctor_in(netns: &NetnsRef, interfaces: &[String], mode: Mode) -> Result<
         .collect();
     let mut findings = host_findings(&kernel);
     if !interfaces.is_empty() {
-        findings.extend(reports.iter().flat_map(interface_findings));
+        let together = support::apart(&netns, interfaces)?;
+        findings.extend(together.map(|reason| (Verdict::Impossible, reason)));
+        // What a pattern matches is left out if it refuses, unless nothing is left.
+        let any = reports.iter().any(|report| report.plan.is_some());
+        for report in &reports {
+            let must = !any || interfaces.contains(&report.name);
+            findings.extend(interface_findings(report, must));
+        }
     }
     let verdict = findings.iter().map(|(verdict, _)| *verdict).max();
     Ok(Doctor {
@@ -203,10 +210,16 @@ fn host_findings(kernel: &KernelSupport) -> Vec<(Verdict, String)> {
     findings
 }
 
-fn interface_findings(report: &InterfaceReport) -> Vec<(Verdict, String)> {
+fn interface_findings(report: &InterfaceReport, must: bool) -> Vec<(Verdict, String)> {
     let name = &report.name;
     if let Some(refusal) = &report.refusal {
-        return vec![(Verdict::Impossible, refusal.clone())];
+        return vec![match must {
+            true => (Verdict::Impossible, refusal.clone()),
+            false => (
+                Verdict::Fallbacks,
+                format!("{refusal}: it would be left out"),
+            ),
+        }];
     }
     let why = report.plan.iter().flat_map(|plan| &plan.why);
     why.map(|why| (Verdict::Fallbacks, format!("{name}: {why}")))

@@ -67,6 +67,13 @@ fn the_verdict_is_about_what_was_asked() {
     assert_eq!(device.driver.as_deref(), Some("veth"));
     assert_eq!((device.mtu, device.up), (1500, true));
 
+    for mode in [Mode::Native, Mode::Offload] {
+        let lo = doctor(&here, &["lo"], mode);
+        assert_eq!(lo.verdict, Verdict::Impossible, "{mode:?}");
+        assert!(lo.reasons[0].contains("no driver"), "{:?}", lo.reasons);
+        let attached = builder(&Name::new(), &here, &["lo"]).mode(mode).attach();
+        assert_eq!(attached.unwrap_err().kind(), ErrorKind::Unsupported);
+    }
     let lo = doctor(&here, &["lo"], Mode::Auto);
     assert_eq!(lo.verdict, Verdict::Fallbacks);
     assert!(lo.reasons.iter().any(|reason| reason.starts_with("lo: ")));

@@ -30,8 +30,9 @@ impl Plan {
     /// Decides.
     ///
     /// # Errors
-    /// `Unsupported` if the kernel is too old or the device carries no IP that
-    /// we could read, `InUse` if another XDP program has the hook that was
+    /// `Unsupported` if the kernel is too old, the device carries no IP that we
+    /// could read, or it is known not to have what was explicitly asked for;
+    /// `InUse` if another XDP program has the hook that was
     /// explicitly asked for.
     pub fn from_support(
         kernel: &KernelSupport,
@@ -54,7 +55,7 @@ impl Plan {
         };
         let mut why = Vec::new();
         let ingress = match mode {
-            Mode::Auto => match no_native(kernel, device) {
+            Mode::Auto => match auto_no_native(kernel, device) {
                 Some(reason) => {
                     why.push(format!("TC ingress instead of native XDP: {reason}"));
                     vec![tc]
@@ -62,9 +63,9 @@ impl Plan {
                 None => vec![Hook::XdpNative, tc],
             },
             Mode::Tc => vec![tc],
-            Mode::Native => vec![demand(device, Hook::XdpNative)?],
-            Mode::Generic => vec![demand(device, Hook::XdpGeneric)?],
-            Mode::Offload => vec![demand(device, Hook::XdpOffload)?],
+            Mode::Native => vec![demand(kernel, device, Hook::XdpNative)?],
+            Mode::Generic => vec![demand(kernel, device, Hook::XdpGeneric)?],
+            Mode::Offload => vec![demand(kernel, device, Hook::XdpOffload)?],
         };
         if mode == Mode::Generic {
             why.push(SUPER_PACKETS.to_owned());
@@ -105,29 +106,50 @@ pub fn kernel_is_new_enough(kernel: &KernelSupport) -> Result<()> {
 }
 
 /// Why native XDP is out of the question, if that is known beforehand.
-fn no_native(kernel: &KernelSupport, device: &DeviceSupport) -> Option<String> {
-    if device.device.loopback {
-        return Some("loopback has no driver".to_owned());
-    }
+fn auto_no_native(kernel: &KernelSupport, device: &DeviceSupport) -> Option<String> {
     if device.device.framing == Framing::RawIp {
         return Some("its packets have no Ethernet header".to_owned());
     }
     if let Some(present) = device.xdp_in_the_way(Hook::XdpNative) {
         return Some(format!("{present} is attached"));
     }
+    cannot(kernel, device, Hook::XdpNative)
+}
+
+/// Why XDP would be refused at a hook, taken or not, if that is known beforehand.
+fn cannot(kernel: &KernelSupport, device: &DeviceSupport, hook: Hook) -> Option<String> {
     if kernel.xdp_link == Some(false) {
         return Some("this kernel has no XDP links (Linux 5.9)".to_owned());
     }
-    if device.native_xdp == Some(false) {
-        return Some(format!("{} offers none", driver(device)));
+    let offered = match hook {
+        Hook::XdpNative => device.native_xdp,
+        Hook::XdpOffload => device.offloaded_xdp,
+        _ => return None,
+    };
+    if device.device.loopback {
+        return Some("loopback has no driver".to_owned());
     }
-    None
+    (offered == Some(false)).then(|| format!("{} offers none", driver(device)))
 }
 
-fn demand(device: &DeviceSupport, hook: Hook) -> Result<Hook> {
+fn demand(kernel: &KernelSupport, device: &DeviceSupport, hook: Hook) -> Result<Hook> {
+    if let Some(reason) = cannot(kernel, device, hook) {
+        let (name, what) = (&device.device.name, words(hook));
+        let message = format!("{name} cannot have {what}: {reason}");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
     match device.xdp_in_the_way(hook) {
         Some(present) => Err(in_the_way(device, present)),
         None => Ok(hook),
+    }
+}
+
+fn words(hook: Hook) -> &'static str {
+    match hook {
+        Hook::XdpNative => "native XDP",
+        Hook::XdpGeneric => "generic XDP",
+        Hook::XdpOffload => "offloaded XDP",
+        Hook::Tcx | Hook::Clsact => "TC programs",
     }
 }
 
@@ -155,7 +177,10 @@ pub(crate) fn explain_xdp(errno: Errno, hook: Hook, device: &DeviceSupport) -> E
         (Errno::EBUSY | Errno::EEXIST, None) => (ErrorKind::InUse, "the hook is taken".to_owned()),
         (Errno::EOPNOTSUPP, _) => (
             ErrorKind::Unsupported,
-            format!("{driver} cannot, or not with the offloads that are on"),
+            match device.device.loopback {
+                true => "loopback has no driver".to_owned(),
+                false => format!("{driver} cannot, or not with the offloads that are on"),
+            },
         ),
         (Errno::ERANGE | Errno::EINVAL | Errno::EMSGSIZE, _) => (
             ErrorKind::Unsupported,
@@ -205,6 +230,7 @@ mod tests {
             device,
             driver: Some("virtio_net".to_owned()),
             native_xdp: None,
+            offloaded_xdp: None,
             present: Vec::new(),
         }
     }
@@ -284,6 +310,59 @@ mod tests {
     }
 
     #[test]
+    fn a_demand_that_is_known_to_fail_is_refused() {
+        let mut loopback = device();
+        loopback.device.loopback = true;
+        let mut incapable = device();
+        (incapable.native_xdp, incapable.offloaded_xdp) = (Some(false), Some(false));
+        let mut capable = device();
+        (capable.native_xdp, capable.offloaded_xdp) = (Some(true), Some(true));
+        for (device, mode, says) in [
+            (
+                &loopback,
+                Mode::Native,
+                Some("native XDP: loopback has no driver"),
+            ),
+            (
+                &loopback,
+                Mode::Offload,
+                Some("offloaded XDP: loopback has no driver"),
+            ),
+            (&loopback, Mode::Generic, None),
+            (
+                &incapable,
+                Mode::Native,
+                Some("native XDP: driver virtio_net offers none"),
+            ),
+            (
+                &incapable,
+                Mode::Offload,
+                Some("offloaded XDP: driver virtio_net offers none"),
+            ),
+            (&incapable, Mode::Generic, None),
+            (&incapable, Mode::Tc, None),
+            (&capable, Mode::Native, None),
+            (&capable, Mode::Offload, None),
+        ] {
+            let plan = Plan::from_support(&kernel((6, 18)), device, mode);
+            match (plan, says) {
+                (Ok(_), None) => {}
+                (Err(error), Some(says)) => {
+                    assert_eq!(error.kind(), ErrorKind::Unsupported);
+                    assert!(error.to_string().contains(says), "{error}");
+                }
+                (plan, says) => panic!("{mode:?}: {plan:?}, not {says:?}"),
+            }
+        }
+        let none = KernelSupport {
+            xdp_link: Some(false),
+            ..kernel((5, 15))
+        };
+        let error = Plan::from_support(&none, &device(), Mode::Generic).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
+
+    #[test]
     fn what_cannot_work() {
         let refused = |kernel: KernelSupport, device: DeviceSupport| {
             Plan::from_support(&kernel, &device, Mode::Auto).unwrap_err()
@@ -308,6 +387,10 @@ mod tests {
         let (kind, text) = explain(Errno::EBUSY, &with_xdp(Hook::XdpNative));
         assert_eq!(kind, ErrorKind::InUse);
         assert!(text.contains("xdp_lb (id 42"), "{text}");
+        let mut loopback = device();
+        loopback.device.loopback = true;
+        let (_, text) = explain(Errno::EOPNOTSUPP, &loopback);
+        assert!(text.contains("loopback has no driver"), "{text}");
         let (kind, text) = explain(Errno::ERANGE, &device());
         assert_eq!(kind, ErrorKind::Unsupported);
         assert!(

@@ -7,9 +7,12 @@ use conntrack_core::Hook;
 use libbpf_rs::ProgramHandle;
 use nix::errno::Errno;
 
+use crate::attach;
+use crate::choose::Wanted;
 use crate::clsact;
 use crate::clsact::Way;
 use crate::devices::Device;
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::netlink::Netlink;
 use crate::netns::Netns;
@@ -20,6 +23,8 @@ use crate::targets;
 
 /// Bit of `NETDEV_XDP_ACT_*` that says that programs run in the driver.
 const XDP_BASIC: u64 = 1;
+/// The one that says that they run on the card.
+const XDP_HW_OFFLOAD: u64 = 1 << 4;
 
 /// What a device offers.
 #[derive(Clone, Eq, PartialEq, Debug)]
@@ -31,6 +36,8 @@ pub struct DeviceSupport {
     pub driver: Option<String>,
     /// Whether the driver says that it runs XDP; `None` before Linux 6.3.
     pub native_xdp: Option<bool>,
+    /// Whether the driver says that the card runs XDP; `None` before Linux 6.3.
+    pub offloaded_xdp: Option<bool>,
     /// Programs and filters on it, ours or others'.
     pub present: Vec<Present>,
 }
@@ -55,10 +62,12 @@ impl DeviceSupport {
     pub(crate) fn probe(device: Device, kernel: &KernelSupport) -> Self {
         let ifindex = device.ifindex;
         let features = sys::xdp_features(ifindex).ok();
-        let native_xdp = features.filter(|_| kernel.version >= (6, 3));
+        let features = features.filter(|_| kernel.version >= (6, 3));
+        let offers = |bit: u64| features.map(|flags| flags & bit != 0);
         Self {
             driver: sys::driver_name(&device.name).or_else(|| device.kind.clone()),
-            native_xdp: native_xdp.map(|flags| flags & XDP_BASIC != 0),
+            native_xdp: offers(XDP_BASIC),
+            offloaded_xdp: offers(XDP_HW_OFFLOAD),
             present: present(&device),
             device,
         }
@@ -92,6 +101,22 @@ pub fn survey(
             .map(|device| DeviceSupport::probe(device, kernel))
             .collect()
     })
+}
+
+/// Why interfaces of these names cannot be attached to together, if they cannot:
+/// one of them is stacked on another.
+///
+/// # Errors
+/// As [`survey`].
+pub fn apart(netns: &Netns, names: &[String]) -> Result<Option<String>> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let (all, wanted) = (attach::devices(netns)?, Wanted::new(names)?);
+    match targets::check(netns, &all, &wanted, &[].into()) {
+        Err(error) if error.kind() == ErrorKind::Invalid => Ok(Some(format!("{error:#}"))),
+        checked => checked.map(|()| None),
+    }
 }
 
 /// Everything on a device, as far as this process may see it.
