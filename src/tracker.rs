@@ -173,8 +173,8 @@ impl Tracker {
     ///
     /// # Errors
     /// `InUse` if another process keeps it in the foreground, or does not come to
-    /// an end; `NotFound` if it was detached; `AbiMismatch` if one of its links
-    /// holds a program of somebody else; `NotPermitted`, `Unsupported`, or what
+    /// an end; `NotFound` if it was detached or is dead; `AbiMismatch` if one of its
+    /// links holds a program of somebody else; `NotPermitted`, `Unsupported`, or what
     /// the kernel refuses: then the programs are those of before.
     pub fn upgrade(&self) -> Result<UpgradeReport> {
         self.instance.upgrade()
@@ -201,7 +201,9 @@ impl Tracker {
 
     /// Whether none of its programs sits on an interface any more: its process
     /// died, or the interfaces went. Attaching under its name starts anew then.
-    /// One from which every interface was removed by name is not dead.
+    /// One from which every interface was removed by name is not dead. Asking takes
+    /// `CAP_NET_ADMIN`, and `CAP_SYS_ADMIN` for another network namespace: `false`
+    /// without.
     pub fn is_dead(&self) -> bool {
         self.instance.is_dead()
     }

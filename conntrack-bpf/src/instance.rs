@@ -273,10 +273,17 @@ impl Instance {
 
     /// Whether none of its programs sits on an interface any more: its process
     /// died, or the interfaces went. Attaching under its name starts anew then.
-    /// One from which every interface was removed by name is not dead.
+    /// One from which every interface was removed by name is not dead, and none is
+    /// for a process that must not ask.
     pub fn is_dead(&self) -> bool {
         let state = self.state();
-        let programs = || self.program_ids(&state);
+        // Who keeps it may be where its namespace is in sight.
+        let kept = self.netns.is_none() && state.dir.as_ref().is_some_and(PinDir::is_locked);
+        !kept && self.is_dead_in(&state)
+    }
+
+    fn is_dead_in(&self, state: &State) -> bool {
+        let programs = || self.program_ids(state);
         teardown::is_dead(
             state.dir.as_ref(),
             &self.datapath(),

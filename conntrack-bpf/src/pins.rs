@@ -152,6 +152,11 @@ impl PinDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return match Self::of_all_layouts(&self.instance).first() {
                     Some(other) => Err(self.of_another_layout(other)),
+    /// Whether somebody does.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked_by().is_some()
+    }
+
                     None => Ok(Condition::Absent),
                 };
             }

@@ -122,7 +122,7 @@ impl KernelSupport {
 }
 
 impl Capabilities {
-    fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
         let set = line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());

@@ -2,6 +2,7 @@
 //! name, or because who set them up died on the way.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -25,6 +26,7 @@ use crate::netns::Netns;
 use crate::netns::NetnsId;
 use crate::pins::Condition;
 use crate::pins::PinDir;
+use crate::probe::Capabilities;
 use crate::probe::KernelSupport;
 use crate::records::AttachRecord;
 use crate::records::Meta;
@@ -66,22 +68,35 @@ fn alive(dir: &PinDir, datapath: &Datapath) -> Error {
 /// Whether none of its programs sits on an interface any more: its process died,
 /// or the interfaces went. One from which every interface was removed by name is
 /// not dead. Where its namespace is gone, or out of sight, pinned links know
-/// whether they still have an interface; of filters nobody does.
+/// whether they still have an interface; of filters nobody does. What this process
+/// must not ask counts as alive.
 pub(crate) fn is_dead(
     dir: Option<&PinDir>,
     datapath: &Datapath,
     netns: Option<&Netns>,
     programs: impl Fn() -> Vec<u32> + Sync,
 ) -> bool {
-    let records = AttachRecord::read_all(&datapath.maps.attach);
-    if records.is_ok_and(|records| records.is_empty()) {
+    let records = AttachRecord::read_all(&datapath.maps.attach).unwrap_or_default();
+    if records.is_empty() {
         return false;
     }
     let Some(netns) = netns else {
         return !dir.is_some_and(PinDir::has_live_links);
     };
-    let live = live_hooks(netns, &KernelSupport::probe(), programs);
-    live.is_ok_and(|live| live.is_empty())
+    let known = Capabilities::of_this_process();
+    let may_ask = known.net_admin || known.sys_admin;
+    let of = records.iter().map(|record| record.ifindex).collect();
+    let live = live_hooks(netns, &KernelSupport::default(), &of, programs);
+    may_ask && live.is_ok_and(|live| live.is_empty())
+}
+
+/// What to say of one that is dead.
+pub(crate) fn nothing_attached(instance: &str) -> Error {
+    let message = format!(
+        "instance {instance} is attached to nothing any more: the process that held it, or its \
+         interfaces, are gone; `attach` starts anew"
+    );
+    Error::new(ErrorKind::NotFound, message)
 }
 
 /// The namespace of an instance, if it still exists.
@@ -97,18 +112,20 @@ pub(crate) fn home(meta: &Meta) -> Option<Netns> {
         .or_else(|| Netns::find(id))
 }
 
-/// The interfaces of a namespace on which an instance's programs really sit, and
-/// where. Which programs those are is asked before and after: they may be
-/// replaced at this moment.
+/// The interfaces, among those of these indexes, on which an instance's programs
+/// really sit, and where. Which programs those are is asked before and after: they
+/// may be replaced at this moment.
 pub(crate) fn live_hooks(
     netns: &Netns,
     kernel: &KernelSupport,
+    of: &BTreeSet<u32>,
     programs: impl Fn() -> Vec<u32> + Sync,
 ) -> Result<BTreeMap<u32, Hooks>> {
     netns.run(|| {
         let mut ours = programs();
         let devices = devices::list().context("list the network devices")?;
         let devices = devices.into_iter();
+        let devices = devices.filter(|device| of.contains(&device.ifindex));
         let found = devices.map(|device| (device.ifindex, DeviceSupport::probe(device, kernel)));
         let found: Vec<_> = found.collect();
         ours.extend(programs());

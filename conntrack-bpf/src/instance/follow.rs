@@ -259,8 +259,9 @@ impl AsFd for Follower {
 fn hooks_lost(instance: &Instance) -> Result<Vec<u32>> {
     let netns = instance.netns()?;
     let programs = || instance.program_ids(&instance.state());
-    let live = teardown::live_hooks(netns, &KernelSupport::probe(), programs)?;
     let mut records = instance.records()?;
+    let of = records.iter().map(|record| record.ifindex).collect();
+    let live = teardown::live_hooks(netns, &KernelSupport::probe(), &of, programs)?;
     records.retain(|record| live.get(&record.ifindex) != Some(&record.hooks));
     Ok(records.iter().map(|record| record.ifindex).collect())
 }

@@ -82,14 +82,15 @@ impl Instance {
         let live = match &self.netns {
             Some(netns) => {
                 let programs = || self.program_ids(&self.state());
-                teardown::live_hooks(netns, kernel, programs)?
+                let of = records.iter().map(|record| record.ifindex).collect();
+                teardown::live_hooks(netns, kernel, &of, programs)?
             }
             None => BTreeMap::new(),
         };
         let devices = self.devices()?;
         let attached = self.ifaces.attached();
         let uppers = devices::uppers(&devices, attached.iter().copied());
-        let interfaces = self.records()?.into_iter().map(|record| {
+        let interfaces = records.into_iter().map(|record| {
             let hooks = live.get(&record.ifindex).copied().unwrap_or_default();
             let mut devices_now = devices.iter();
             let device = devices_now.find(|device| device.ifindex == record.ifindex);
@@ -109,6 +110,7 @@ impl Instance {
         Ok(interfaces.collect())
     }
 }
+        let records = self.records()?;
 
 fn programs(datapath: &Datapath) -> Vec<ObjectStatus> {
     let programs = datapath.programs.named();

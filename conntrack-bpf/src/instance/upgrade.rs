@@ -16,6 +16,7 @@ use crate::records::Meta;
 use crate::swap;
 use crate::swap::Site;
 use crate::sweep;
+use crate::teardown;
 
 /// What an upgrade has done.
 #[derive(Clone, Eq, PartialEq, Debug)]
@@ -34,12 +35,15 @@ impl Instance {
     ///
     /// # Errors
     /// `InUse` if another process keeps it in the foreground or works on it;
-    /// `NotFound` if it was detached; `AbiMismatch` if one of its links holds a
+    /// `NotFound` if it was detached or is dead; `AbiMismatch` if one of its links holds a
     /// program of somebody else; as [`Datapath::load`]; what the kernel refuses:
     /// then the programs are those of before.
     pub fn upgrade(&self) -> Result<UpgradeReport> {
         let mut state = self.state();
         let _lock = self.lock(&state, "upgrading")?;
+        if self.is_dead_in(&state) {
+            return Err(teardown::nothing_attached(&self.name));
+        }
         let old = self.current(&state);
         let before = Meta::read(&old.maps.meta)?;
         let meta = Meta {
