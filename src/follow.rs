@@ -105,9 +105,9 @@ impl Tracker {
     /// [`TrackerBuilder::interfaces`]: crate::TrackerBuilder::interfaces
     ///
     /// # Errors
-    /// `Invalid` if nothing is named, for what is neither name nor pattern, and if
-    /// the tracker belongs to another namespace than it was opened from; `NotFound`
-    /// if its namespace is gone; what the kernel says.
+    /// `Invalid` if nothing is named, for what is neither name nor pattern;
+    /// `OtherNamespace` if the tracker belongs to another than it was opened from;
+    /// `NotFound` if its namespace is gone; what the kernel says.
     pub fn follow(
         &self,
         names: impl IntoIterator<Item = impl Into<String>>,

@@ -8,6 +8,7 @@ use conntrack_core::InterfacePattern;
 use conntrack_core::Mode;
 use conntrack_core::Status;
 use conntrack_core::Sysctls;
+use conntrack_core::status::Namespace;
 
 use crate::AttachReport;
 use crate::Attached;
@@ -75,7 +76,7 @@ impl Tracker {
     /// current namespace is no demand on reading, only on adding interfaces.
     ///
     /// # Errors
-    /// As [`Tracker::open`]; `Invalid` if it belongs to another namespace,
+    /// As [`Tracker::open`]; `OtherNamespace` if it belongs to another,
     /// `NotFound` if there is no such namespace.
     pub fn open_in(instance: &str, netns: &NetnsRef) -> Result<Self> {
         Instance::open(instance, Some(netns)).map(Self::from_instance)
@@ -103,6 +104,16 @@ impl Tracker {
     /// The name it is, or would be, pinned under.
     pub fn name(&self) -> &str {
         self.instance.name()
+    }
+
+    /// The network namespace it belongs to.
+    pub fn namespace(&self) -> Namespace {
+        self.instance.namespace()
+    }
+
+    /// Whether that is the calling thread's; `true` where this cannot be told.
+    pub fn is_here(&self) -> bool {
+        self.instance.is_here()
     }
 
     /// What became of the interfaces that the builder was given; nothing for a

@@ -165,7 +165,11 @@ fn a_namespace_by_its_name_or_a_process() {
         assert_eq!(hooks(&opened).len(), 1, "{netns:?}");
     }
     let wrong = Tracker::open_in(&name.0, &NetnsRef::Pid(std::process::id()));
-    assert_eq!(wrong.unwrap_err().kind(), conntrack::ErrorKind::Invalid);
+    assert_eq!(
+        wrong.unwrap_err().kind(),
+        conntrack::ErrorKind::OtherNamespace
+    );
+    assert!(!tracker.is_here());
     sleeper.kill().expect("kill");
     sleeper.wait().expect("wait");
     tracker.detach().expect("detach");

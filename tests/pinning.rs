@@ -182,17 +182,17 @@ fn an_instance_belongs_to_one_namespace() {
     let netns = |ns: &Netns| NetnsRef::Path(ns.path());
     assert!(Tracker::open_in(&name.0, &netns(&here)).is_ok());
     let error = Tracker::open_in(&name.0, &netns(&there)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.kind(), ErrorKind::OtherNamespace);
     assert!(error.to_string().contains("belongs to"), "{error}");
 
     // The current one is no demand, until something is to be added.
     let opened = Tracker::open_in(&name.0, &NetnsRef::Current).unwrap();
     let error = opened.add_interface("lo", Mode::Auto).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:#}");
+    assert_eq!(error.kind(), ErrorKind::OtherNamespace, "{error:#}");
     there.run(|| {
         let opened = Tracker::open_in(&name.0, &NetnsRef::Current).unwrap();
         let error = opened.add_interface("wire", Mode::Auto).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid, "{error:#}");
+        assert_eq!(error.kind(), ErrorKind::OtherNamespace, "{error:#}");
     });
     here.run(|| {
         let opened = Tracker::open_in(&name.0, &NetnsRef::Current).unwrap();

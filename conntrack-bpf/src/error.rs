@@ -22,6 +22,8 @@ pub enum ErrorKind {
     AbiMismatch,
     /// The instance, interface, namespace or flow is not there.
     NotFound,
+    /// The instance belongs to another network namespace than the one named.
+    OtherNamespace,
     /// The arguments or the configuration make no sense.
     Invalid,
     /// Anything else the kernel said.

@@ -251,6 +251,7 @@ impl Instance {
         if instance.home.as_ref().is_some_and(named) {
             instance.check_home()?;
         }
+        instance.tell();
         Ok(instance)
     }
 
@@ -425,19 +426,16 @@ impl Instance {
     }
 
     fn check_home(&self) -> Result<()> {
-        let id = self.netns()?.id();
+        let theirs = self.netns()?.id();
         match &self.home {
-            Some(home) if home.id() != id => {
-                let theirs = match self.datapath().meta.netns.as_str() {
-                    "" => format!("another network namespace (inode {})", id.inode),
-                    named => format!("network namespace {named}"),
-                };
+            Some(home) if home.id() != theirs => {
                 let message = format!(
-                    "instance {} belongs to {theirs}; equal addresses in two namespaces are \
+                    "instance {} belongs to {}; equal addresses in two namespaces are \
                      different connections: use another instance for this one",
-                    self.name
+                    self.name,
+                    self.namespace()
                 );
-                Err(Error::new(ErrorKind::Invalid, message))
+                Err(Error::new(ErrorKind::OtherNamespace, message))
             }
             _ => Ok(()),
         }

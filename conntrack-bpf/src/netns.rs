@@ -142,11 +142,17 @@ impl Netns {
         all
     }
 
+    /// What `ip netns` calls a namespace, if it knows it.
+    pub(crate) fn name_of(id: NetnsId) -> Option<String> {
+        let path = named_files().find(|path| {
+            let netns = Self::open(&NetnsRef::Path(path.clone()));
+            netns.is_ok_and(|netns| netns.id == id)
+        })?;
+        Some(path.file_name()?.to_string_lossy().into_owned())
+    }
+
     fn within_sight() -> impl Iterator<Item = Self> {
-        let named = ["/run/netns", "/var/run/netns"]
-            .iter()
-            .flat_map(|dir| entries(Path::new(dir)))
-            .map(|entry| NetnsRef::Path(entry.to_owned()));
+        let named = named_files().map(NetnsRef::Path);
         let processes = entries(Path::new("/proc"))
             .filter_map(|entry| entry.file_name()?.to_str()?.parse::<u32>().ok())
             .map(NetnsRef::Pid);
@@ -222,6 +228,12 @@ fn missing(named: &NetnsRef, error: io::Error) -> Error {
         NetnsRef::Name(_) | NetnsRef::Path(_) => format!("network namespace {named}"),
     };
     Error::from(error).context(format!("open {what}"))
+}
+
+/// What `ip netns` keeps.
+fn named_files() -> impl Iterator<Item = PathBuf> {
+    let folders = ["/run/netns", "/var/run/netns"];
+    folders.into_iter().flat_map(|dir| entries(Path::new(dir)))
 }
 
 fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {

@@ -1,6 +1,7 @@
 //! What is running: the answer of `conntrack status`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::event::PressureLevel;
 use crate::hook::Hooks;
@@ -48,13 +49,27 @@ pub struct Status {
 #[derive(Clone, Eq, PartialEq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Namespace {
-    /// How the user named it; null for the namespace of the process that
-    /// attached.
+    /// What `ip netns` calls it, else how it was named on attaching: by a path or a
+    /// process's number; null for one without a name that was the attaching
+    /// process's own.
     pub name: Option<String>,
     /// Its inode number, which `readlink /proc/PID/ns/net` shows.
     pub inode: u64,
     /// The device of that inode.
     pub device: u64,
+}
+
+impl fmt::Display for Namespace {
+    /// For the end of a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            None => write!(f, "the network namespace net:[{}]", self.inode),
+            Some(pid) if pid.parse::<u32>().is_ok() => {
+                write!(f, "the network namespace of process {pid}")
+            }
+            Some(name) => write!(f, "network namespace {name}"),
+        }
+    }
 }
 
 /// One attached interface.

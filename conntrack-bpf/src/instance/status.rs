@@ -26,9 +26,13 @@ use crate::defines::SLOTS;
 use crate::devices;
 use crate::error::Context;
 use crate::error::Result;
+use crate::netns::Netns;
+use crate::netns::NetnsId;
+use crate::netns::NetnsRef;
 use crate::pins::PinDir;
 use crate::probe::KernelSupport;
 use crate::records::AttachRecord;
+use crate::records::Meta;
 use crate::stacking;
 use crate::sweep;
 use crate::sys;
@@ -60,11 +64,7 @@ impl Instance {
             abi_version: meta.abi,
             since: clocks.civil(meta.created),
             uptime_ns: clocks.boottime.saturating_sub(meta.created),
-            namespace: Namespace {
-                name: Some(meta.netns.clone()).filter(|name| !name.is_empty()),
-                inode: meta.netns_ino,
-                device: meta.netns_dev,
-            },
+            namespace: namespace(meta),
             interfaces: self.interfaces(&kernel, &clocks)?,
             programs: programs(&datapath),
             upgrade_unfinished: unfinished,
@@ -76,6 +76,36 @@ impl Instance {
             tables: tables(&datapath)?,
             memory_bytes: counters::memory_bytes(&datapath.maps)?,
         })
+    }
+
+    /// What was opened, for the log.
+    pub(super) fn tell(&self) {
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        let (datapath, place) = (self.datapath(), self.namespace());
+        let (name, meta) = (&self.name, &datapath.meta);
+        let (version, layout) = (&meta.version, meta.abi);
+        tracing::info!(
+            "opened instance {name} of {place}: programs of version {version}, maps of layout {layout}"
+        );
+        for (name, program) in datapath.programs.named() {
+            tracing::debug!("program {name} has id {}", program.id());
+        }
+        for record in self.records().into_iter().flatten() {
+            tracing::debug!("attached to {}: {}", record.name, record.hooks);
+        }
+    }
+
+    /// The network namespace it belongs to.
+    pub fn namespace(&self) -> Namespace {
+        namespace(&self.datapath().meta)
+    }
+
+    /// Whether that is the calling thread's; `true` where this cannot be told.
+    pub fn is_here(&self) -> bool {
+        let home = netns_id(&self.datapath().meta);
+        Netns::open(&NetnsRef::Current).map_or(true, |here| here.id() == home)
     }
 
     fn interfaces(&self, kernel: &KernelSupport, clocks: &Clocks) -> Result<Vec<InterfaceStatus>> {
@@ -110,7 +140,27 @@ impl Instance {
         Ok(interfaces.collect())
     }
 }
-        let records = self.records()?;
+
+fn netns_id(meta: &Meta) -> NetnsId {
+    NetnsId {
+        inode: meta.netns_ino,
+        device: meta.netns_dev,
+    }
+}
+
+/// A name tells more than a path, or the number of a process that may be gone.
+fn namespace(meta: &Meta) -> Namespace {
+    let recorded = Some(meta.netns.clone()).filter(|name| !name.is_empty());
+    let name = match meta.netns.parse() {
+        Ok(NetnsRef::Name(_)) => recorded,
+        _ => Netns::name_of(netns_id(meta)).or(recorded),
+    };
+    Namespace {
+        name,
+        inode: meta.netns_ino,
+        device: meta.netns_dev,
+    }
+}
 
 fn programs(datapath: &Datapath) -> Vec<ObjectStatus> {
     let programs = datapath.programs.named();

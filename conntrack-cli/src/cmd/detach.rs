@@ -19,7 +19,7 @@ pub(crate) fn run(args: &DetachArgs, context: &Context) -> Result<ExitCode, Fail
         // what belongs to another namespace than the one named.
         let opened = Tracker::open_in(instance, &context.netns);
         if let Err(error) = opened.map(drop)
-            && error.kind() == ErrorKind::Invalid
+            && [ErrorKind::Invalid, ErrorKind::OtherNamespace].contains(&error.kind())
         {
             return Err(error.into());
         }

@@ -59,7 +59,7 @@ fn settings_change_while_it_runs() {
     let mut elsewhere = crate::run::program();
     elsewhere.args(["--netns", &other.name, "--instance", &netns.name]);
     elsewhere.args(["config", "set", "udp_timeout=8"]);
-    crate::run::finish(&mut elsewhere).failed(2, "two namespaces");
+    crate::run::finish(&mut elsewhere).failed(3, "two namespaces");
     netns.run(&["detach"]).ok();
 }
 

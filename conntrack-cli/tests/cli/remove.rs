@@ -98,7 +98,7 @@ fn all_flows_are_deleted_if_it_is_meant() {
         "flush",
         "-y",
     ];
-    finish(program().args(elsewhere)).failed(2, &netns.name);
+    finish(program().args(elsewhere)).failed(3, &netns.name);
     let absent = [
         "--netns",
         &netns.name,
