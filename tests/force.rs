@@ -95,7 +95,7 @@ fn another_layout_is_got_rid_of() {
         let text = error.to_string();
         assert!(text.contains("v4294967290"), "{text}");
         assert!(text.contains("cannot be taken over"), "{text}");
-        assert!(text.contains("conntrack detach --force"), "{text}");
+        assert!(text.contains("detach --force"), "{text}");
     }
 
     let reports = conntrack::force_detach(&name.0).expect("detach");

@@ -267,7 +267,7 @@ fn pins_that_are_not_ours_are_refused_by_name() {
     // Without it: like an instance whose process died.
     let error = Tracker::open(&name.0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(error.to_string().contains("conntrack detach"), "{error}");
+    assert!(error.to_string().contains("`detach`"), "{error}");
 
     smaller.pin(&table).unwrap();
     let error = Tracker::open(&name.0).unwrap_err();

@@ -476,7 +476,7 @@ fn half_made(dir: &PinDir) -> Error {
     }
     let message = format!(
         "instance {instance} was left half made by a process that died: \
-         `conntrack detach` clears it away, `conntrack attach` starts anew"
+         `detach` clears it away, `attach` starts anew"
     );
     Error::new(ErrorKind::NotFound, message)
 }

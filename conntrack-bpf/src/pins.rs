@@ -95,6 +95,24 @@ impl PinDir {
         found
     }
 
+    /// The names of the instances that are there, sorted.
+    ///
+    /// # Errors
+    /// The folder must not be looked at.
+    pub(crate) fn instances() -> io::Result<Vec<String>> {
+        let Some(bpffs) = Bpffs::find() else {
+            return Ok(Vec::new());
+        };
+        let entries = match fs::read_dir(Self::within(bpffs, "").parent()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let mut names: Vec<String> = names.collect::<io::Result<_>>()?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// The version of the layout of its maps.
     pub(crate) fn layout(&self) -> u32 {
         self.layout
@@ -177,7 +195,7 @@ impl PinDir {
         let message = format!(
             "instance {instance} was set up by a version whose maps have another layout ({path}; \
              this one's is v{ABI}): its flows and counters cannot be taken over. Detach it with \
-             that version, or with `conntrack detach --force`, and attach anew"
+             that version, or with `detach --force`, and attach anew"
         );
         Error::new(ErrorKind::AbiMismatch, message)
     }

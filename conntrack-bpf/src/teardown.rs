@@ -289,6 +289,15 @@ fn is_there(dir: &PinDir) -> Result<bool> {
 }
 
 pub(crate) fn not_attached(instance: &str) -> Error {
-    let message = format!("instance {instance} is not attached");
+    let others = PinDir::instances().map(|mut names| {
+        names.retain(|name| name != instance);
+        names.join(", ")
+    });
+    let others = match others {
+        Ok(names) if names.is_empty() => ", nor is any other: `attach` starts one".to_owned(),
+        Ok(names) => format!("; running here: {names}"),
+        Err(_) => String::new(),
+    };
+    let message = format!("instance {instance} is not attached{others}");
     Error::new(ErrorKind::NotFound, message)
 }

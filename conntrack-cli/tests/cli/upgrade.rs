@@ -93,7 +93,7 @@ fn another_layout_is_detached_by_force() {
         &["attach", "lo"],
         &["detach"],
     ] {
-        netns.run(args).failed(3, "conntrack detach --force");
+        netns.run(args).failed(3, "`detach --force`");
     }
     let forced = netns.run(&["detach", "--force"]);
     assert_eq!(forced.code, Some(0), "{forced:?}");
