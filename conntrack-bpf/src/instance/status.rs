@@ -243,9 +243,13 @@ impl Clocks {
     }
 
     fn civil(&self, boottime: u64) -> Timestamp {
+    /// To the millisecond: the two clocks are not read at quite the same moment, and
+    /// the time of an event should not change from one look to the next.
         let ago = self.boottime.saturating_sub(boottime);
+        const MILLISECOND: i64 = 1_000_000;
         let ago = i64::try_from(ago).unwrap_or(i64::MAX);
-        Timestamp(self.realtime.0.saturating_sub(ago))
+        let nanos = self.realtime.0.saturating_sub(ago);
+        Timestamp(nanos.saturating_add(MILLISECOND / 2) / MILLISECOND * MILLISECOND)
     }
 }
 
@@ -256,6 +260,18 @@ mod tests {
     use super::*;
 
     #[test]
+    #[test]
+    fn a_time_stays_the_same() {
+        let at = |boottime, realtime| {
+            let realtime = Timestamp(realtime);
+            Clocks { boottime, realtime }.civil(1_000_000_000)
+        };
+        let first = at(3_000_000_000, 1_700_000_002_302_245_006);
+        assert_eq!(first, Timestamp(1_700_000_000_302_000_000));
+        assert_eq!(at(3_000_000_010, 1_700_000_002_302_245_006), first);
+        assert_eq!(at(9_000_000_000, 1_700_000_008_302_244_950), first);
+    }
+
     fn changes_since_attaching_are_told() {
         let hooks = Hooks {
             ingress: Some(Hook::XdpNative),
