@@ -239,7 +239,13 @@ impl Datapath {
     /// refuses the programs, `Invalid` if this host has not the memory that the
     /// tables take.
     pub fn load(options: &LoadOptions) -> Result<Self> {
-        load::anew(options.meta()?, options)
+        let loaded = load::anew(options.meta()?, options)?;
+        let (v4, v6) = (loaded.meta.max_flows4, loaded.meta.max_flows6);
+        tracing::info!("the programs are loaded, with tables for {v4} IPv4 and {v6} IPv6 flows");
+        for (name, program) in loaded.programs.named() {
+            tracing::debug!("program {name} has id {}", program.id());
+        }
+        Ok(loaded)
     }
 
     /// Opens what is pinned in a directory of bpffs.

@@ -152,6 +152,11 @@ impl PinDir {
         Lock::holder(&self.bpffs.locks(), &self.instance)
     }
 
+    /// Whether somebody does.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked_by().is_some()
+    }
+
     /// Looks at the pins.
     ///
     /// # Errors
@@ -170,11 +175,6 @@ impl PinDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return match Self::of_all_layouts(&self.instance).first() {
                     Some(other) => Err(self.of_another_layout(other)),
-    /// Whether somebody does.
-    pub(crate) fn is_locked(&self) -> bool {
-        self.locked_by().is_some()
-    }
-
                     None => Ok(Condition::Absent),
                 };
             }
@@ -212,6 +212,7 @@ impl PinDir {
         for (name, program) in datapath.programs.named() {
             pin(program.as_fd(), &path.join(format!("prog_{name}")))?;
         }
+        tracing::info!("maps and programs are pinned in {}", path.display());
         Ok(())
     }
 

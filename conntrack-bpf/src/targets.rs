@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use conntrack_core::Hook;
 use conntrack_core::Mode;
 
 use crate::attach;
@@ -39,6 +40,16 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn ifindex(&self) -> u32 {
         self.device.device.ifindex
+    }
+
+    /// What was chosen, for the log.
+    fn tell(&self) {
+        let names = self.plan.ingress.iter().map(|hook| hook.name());
+        let ingress: Vec<&str> = names.collect();
+        let (name, ingress) = (&self.device.device.name, ingress.join(", else "));
+        let egress = self.plan.egress.map_or("none", Hook::name);
+        tracing::info!("chosen for {name}: {ingress} on ingress, {egress} on egress");
+        tracing::debug!("{name}: {:?}", self.device);
     }
 }
 
@@ -122,6 +133,7 @@ impl Search {
                 let optional = self.wanted.lenient || !self.wanted.names_it(device);
                 match target {
                     Ok(target) => {
+                        target.tell();
                         targets.insert(device.ifindex, Target { optional, ..target });
                     }
                     Err(error) if optional => {

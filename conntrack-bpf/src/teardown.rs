@@ -191,8 +191,10 @@ impl Unseen {
 pub(crate) fn take_down(dir: &PinDir) -> Result<Unseen> {
     dir.check_names()?;
     dir.remove_links()?;
+    tracing::debug!("the links of instance {} are gone", dir.instance());
     let unseen = remove_filters(dir)?;
     dir.remove()?;
+    tracing::info!("the pins are gone: {}", dir.path().display());
     Ok(unseen)
 }
 

@@ -274,6 +274,7 @@ impl Instance {
             ..planned(target)
         };
         record.write(&datapath.maps.attach)?;
+        tracing::info!("attached to {}: {}", record.name, record.hooks);
         match &state.dir {
             Some(dir) if state.pinned => {
                 for (side, link) in attachment.links() {
@@ -306,6 +307,7 @@ impl Instance {
             netns.run(|| attach::remove_filters(ifindex, &programs, made))??;
         }
         self.ifaces.detach(ifindex);
+        tracing::info!("detached from {}: {}", record.name, record.hooks);
         AttachRecord::remove(&self.datapath().maps.attach, ifindex)
     }
 

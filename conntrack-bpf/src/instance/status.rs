@@ -109,6 +109,7 @@ impl Instance {
     }
 
     fn interfaces(&self, kernel: &KernelSupport, clocks: &Clocks) -> Result<Vec<InterfaceStatus>> {
+        let records = self.records()?;
         let live = match &self.netns {
             Some(netns) => {
                 let programs = || self.program_ids(&self.state());
@@ -242,11 +243,11 @@ impl Clocks {
         }
     }
 
-    fn civil(&self, boottime: u64) -> Timestamp {
     /// To the millisecond: the two clocks are not read at quite the same moment, and
     /// the time of an event should not change from one look to the next.
-        let ago = self.boottime.saturating_sub(boottime);
+    fn civil(&self, boottime: u64) -> Timestamp {
         const MILLISECOND: i64 = 1_000_000;
+        let ago = self.boottime.saturating_sub(boottime);
         let ago = i64::try_from(ago).unwrap_or(i64::MAX);
         let nanos = self.realtime.0.saturating_sub(ago);
         Timestamp(nanos.saturating_add(MILLISECOND / 2) / MILLISECOND * MILLISECOND)
@@ -260,7 +261,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[test]
     fn a_time_stays_the_same() {
         let at = |boottime, realtime| {
             let realtime = Timestamp(realtime);
@@ -272,6 +272,7 @@ mod tests {
         assert_eq!(at(9_000_000_000, 1_700_000_008_302_244_950), first);
     }
 
+    #[test]
     fn changes_since_attaching_are_told() {
         let hooks = Hooks {
             ingress: Some(Hook::XdpNative),
