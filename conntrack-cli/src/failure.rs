@@ -1,11 +1,17 @@
 //! How a command ends when it doesn't end well.
 
+use std::env;
 use std::fmt::Display;
 use std::io;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use conntrack::ErrorKind;
+use nix::errno::Errno;
+
+use crate::terminal::clean;
 
 /// Why a command ends early. What it says is one line.
 #[derive(Debug)]
@@ -25,8 +31,13 @@ impl Failure {
     pub(crate) fn output(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::Closed,
-            _ => Self::Runtime(format!("write to standard output: {error}")),
+            _ => Self::Runtime(format!("write to standard output: {}", in_words(&error))),
         }
+    }
+
+    /// Something named on the command line cannot be opened.
+    pub(crate) fn opening(what: impl Display, error: &io::Error) -> Self {
+        Self::Usage(format!("{what}: {}", in_words(error)))
     }
 
     /// A run-time error while doing something.
@@ -57,8 +68,31 @@ impl From<conntrack::Error> for Failure {
     }
 }
 
+/// An error of the system as the library says it: `ENOENT: No such file or
+/// directory`.
+pub(crate) fn in_words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => Errno::from_raw(errno).to_string(),
+        None => error.to_string(),
+    }
+}
+
+/// The name it was called by: where another `conntrack` is installed, this one has
+/// a name of its own.
+pub(crate) fn program() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let called = env::args_os().next().unwrap_or_default();
+        let name = Path::new(&called).file_name().unwrap_or_default();
+        match name.to_string_lossy() {
+            empty if empty.is_empty() => "conntrack".to_owned(),
+            name => clean(&name),
+        }
+    })
+}
+
 /// A line on stderr. There is nobody to tell if that fails.
 pub(crate) fn say(text: impl Display) {
     let line = text.to_string().replace(['\n', '\r'], " ");
-    let _ = writeln!(io::stderr().lock(), "conntrack: {line}");
+    let _ = writeln!(io::stderr().lock(), "{}: {line}", program());
 }

@@ -11,8 +11,11 @@ mod view;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::CommandFactory;
+use clap::FromArgMatches;
 use clap::Parser;
 use clap::Subcommand;
+use clap::builder::StyledStr;
 use conntrack::NetnsRef;
 use conntrack_core::ByteSize;
 use conntrack_core::EventType;
@@ -36,6 +39,7 @@ pub(crate) use self::view::SortOrder;
 pub(crate) use self::view::StatsFormat;
 pub(crate) use self::view::TextFormat;
 pub(crate) use self::view::ViewArgs;
+use crate::failure::program;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -57,6 +61,12 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
+    /// The command line of this process.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let matches = named(Self::command(), program()).try_get_matches()?;
+        Self::from_arg_matches(&matches)
+    }
+
     /// How much to log; 0 is warnings. The older `--log_level` was 0 for
     /// nothing, then errors, warnings, notices, information, debugging.
     pub(crate) fn verbosity(&self) -> i32 {
@@ -68,6 +78,20 @@ impl Cli {
             Some(_) => 2,
         }
     }
+}
+
+/// A command, and those below, with texts that bear the program's name.
+fn named(mut command: clap::Command, program: &str) -> clap::Command {
+    let name = |text: &StyledStr| text.to_string().replace(text::PROGRAM, program);
+    if let Some(text) = command.get_after_help().map(name) {
+        command = command.after_help(text);
+    }
+    if let Some(text) = command.get_after_long_help().map(name) {
+        command = command.after_long_help(text);
+    }
+    command
+        .display_name(program)
+        .mut_subcommands(|below| named(below, program))
 }
 
 /// What every command takes.
@@ -197,7 +221,7 @@ pub(crate) struct AttachArgs {
     ///
     /// What comes later and is named or matched is attached to, what vanishes is no
     /// error, and nothing needs to be there at the beginning. For a tracker that is
-    /// to outlive this process, see `conntrack follow`.
+    /// to outlive this process, see the command `follow`.
     #[arg(long, requires = "foreground")]
     pub(crate) follow: bool,
 

@@ -1,5 +1,8 @@
 //! The longer texts of `--help`.
 
+/// Stands for the name of the program in them.
+pub(super) const PROGRAM: &str = "{program}";
+
 pub(super) const ABOUT: &str = "Connection tracking in eBPF: follows every connection of the \
     interfaces you name, by nf_conntrack's rules";
 
@@ -10,18 +13,18 @@ fallbacks; 5 can't work here. Data goes to stdout, words to stderr.";
 
 pub(super) const MORE: &str = "\
 Examples:
-  conntrack doctor eth0                 what this host can do, and would do
-  conntrack attach eth0 eth1            follow connections, until detach
-  conntrack list -p tcp --state ESTABLISHED --dport 443 --sort bytes --limit 20
-  conntrack list --src 10.0.0.0/8 -o json
-  conntrack list --watch
-  conntrack stats --interval 5
-  conntrack delete -p udp --src 10.0.0.7
-  conntrack config set tcp_timeout_established=86400
-  conntrack upgrade                     this binary's programs, without a gap
-  conntrack replay capture.pcapng -o session
-  conntrack detach
-  conntrack demo                        all of it, in namespaces it makes
+  {program} doctor eth0                 what this host can do, and would do
+  {program} attach eth0 eth1            follow connections, until detach
+  {program} list -p tcp --state ESTABLISHED --dport 443 --sort bytes --limit 20
+  {program} list --src 10.0.0.0/8 -o json
+  {program} list --watch
+  {program} stats --interval 5
+  {program} delete -p udp --src 10.0.0.7
+  {program} config set tcp_timeout_established=86400
+  {program} upgrade                     this binary's programs, without a gap
+  {program} replay capture.pcapng -o session
+  {program} detach
+  {program} demo                        all of it, in namespaces it makes
 
 Exit codes:
   0  done; an empty list is still 0
@@ -36,13 +39,13 @@ Environment: NO_COLOR (no colours), RUST_LOG (what is logged to stderr).";
 
 pub(super) const ATTACH: &str = "\
 Examples:
-  conntrack attach eth0 eth1
-  conntrack attach 'eth*' wg0
-  conntrack attach --all
-  conntrack attach eth0 --mode tc --max-flows 1000000
-  conntrack attach --config conntrack.yaml --foreground --interval 5
-  conntrack attach 'veth*' --foreground --follow
-  conntrack --netns web --instance web attach veth0
+  {program} attach eth0 eth1
+  {program} attach 'eth*' wg0
+  {program} attach --all
+  {program} attach eth0 --mode tc --max-flows 1000000
+  {program} attach --config conntrack.yaml --foreground --interval 5
+  {program} attach 'veth*' --foreground --follow
+  {program} --netns web --instance web attach veth0
 
 Attaching to a running tracker adds interfaces to it. Of those that are named,
 either all are attached to or none; of those that a pattern matches, as many as can
@@ -50,8 +53,8 @@ be. A pattern that matches nothing is an error.";
 
 pub(super) const FOLLOW: &str = "\
 Examples:
-  conntrack follow --all
-  conntrack follow eth0 'veth*' wg0
+  {program} follow --all
+  {program} follow eth0 'veth*' wg0
 
 For a tracker that `attach` left running. It needs this process: the kernel tells
 of interfaces (rtnetlink) only who listens. It goes on until it is interrupted or
@@ -67,9 +70,9 @@ what is left out, and why, on stderr.";
 
 pub(super) const DETACH: &str = "\
 Examples:
-  conntrack detach
-  conntrack detach eth1
-  conntrack --instance web detach --force
+  {program} detach
+  {program} detach eth1
+  {program} --instance web detach --force
 
 --force is for a tracker that another version set up, with maps of a layout that
 this version does not know, when that version is not at hand: other commands say
@@ -80,8 +83,8 @@ before 6.6) stays: `tc qdisc del dev IFACE clsact` if it is nobody else's.";
 
 pub(super) const UPGRADE: &str = "\
 Examples:
-  conntrack upgrade
-  conntrack --instance web upgrade
+  {program} upgrade
+  {program} --instance web upgrade
 
 Loads the programs of this binary upon the maps of the running tracker, and puts
 them behind its hooks, each in one step: no packet passes unseen, none is counted
@@ -98,11 +101,11 @@ Exit codes: 0 everything; 4 works with fallbacks; 5 can't work here.";
 
 pub(super) const LIST: &str = "\
 Examples:
-  conntrack list -p tcp --state ESTABLISHED --dport 443 --sort bytes --limit 20
-  conntrack list --addr 2001:db8::/32 -o jsonl
-  conntrack list tcp 10.0.0.1:40000 10.0.0.2:80
-  conntrack list 'udp [fe80::1]:53 [fe80::2]:9000' -o json
-  conntrack list icmp 10.0.0.1 10.0.0.2 type=8 code=0 id=77
+  {program} list -p tcp --state ESTABLISHED --dport 443 --sort bytes --limit 20
+  {program} list --addr 2001:db8::/32 -o jsonl
+  {program} list tcp 10.0.0.1:40000 10.0.0.2:80
+  {program} list 'udp [fe80::1]:53 [fe80::2]:9000' -o json
+  {program} list icmp 10.0.0.1 10.0.0.2 type=8 code=0 id=77
 
 Units: bytes are IP total lengths, shown in units of 1024 in the table (exact in
 every other form); times are seconds unless they say otherwise. A KEY that isn't
@@ -110,9 +113,9 @@ in the table is exit code 1.";
 
 pub(super) const EVENTS: &str = "\
 Examples:
-  conntrack events
-  conntrack events --type new,destroy -p tcp --dport 443 -o jsonl
-  conntrack events --type pressure
+  {program} events
+  {program} events --type new,destroy -p tcp --dport 443 -o jsonl
+  {program} events --type pressure
 
 Up to eight can listen at once; each gets everything it asked for. The kernel
 never waits for a listener: what finds no room in its buffer is lost to it, and a
@@ -123,9 +126,9 @@ fin, rst, evicted, replaced, deleted, flushed.";
 
 pub(super) const DELETE: &str = "\
 Examples:
-  conntrack delete tcp 10.0.0.1:40000 10.0.0.2:80
-  conntrack delete -p udp --src 10.0.0.0/8 --dport 53
-  conntrack delete -i eth1 --state TIME_WAIT
+  {program} delete tcp 10.0.0.1:40000 10.0.0.2:80
+  {program} delete -p udp --src 10.0.0.0/8 --dport 53
+  {program} delete -i eth1 --state TIME_WAIT
 
 Give a key or conditions, which must all hold; without any it is refused. How many
 flows were deleted goes to stderr; none is exit code 1. The next packet of a deleted flow
@@ -139,11 +142,11 @@ stay. No packet is lost: the next one of a deleted flow begins it anew.";
 
 pub(super) const CONFIG: &str = "\
 Examples:
-  conntrack config get
-  conntrack config get tcp_loose nf_conntrack_udp_timeout -o json
-  conntrack config set tcp_timeout_established=86400 tcp_be_liberal=1
-  conntrack config set udp_timeout 10
-  conntrack config set --from-kernel checksum=0
+  {program} config get
+  {program} config get tcp_loose nf_conntrack_udp_timeout -o json
+  {program} config set tcp_timeout_established=86400 tcp_be_liberal=1
+  {program} config set udp_timeout 10
+  {program} config set --from-kernel checksum=0
 
 Keys are nf_conntrack's sysctl names; the prefix `nf_conntrack_` may be left out.
 Timeouts are whole seconds, switches 0 or 1. All keys, with what they mean and
@@ -154,8 +157,8 @@ nothing is changed.";
 
 pub(super) const REPLAY: &str = "\
 Examples:
-  conntrack replay capture.pcap --sort bytes
-  tcpdump -i eth0 -c 1000 -w - | conntrack replay - -o jsonl
+  {program} replay capture.pcap --sort bytes
+  tcpdump -i eth0 -c 1000 -w - | {program} replay - -o jsonl
 
 The packets go through the same BPF program as live ones, on a private tracker
 whose clock is the capture's: `start` is capture time, `timeout` counts from the

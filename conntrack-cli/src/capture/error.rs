@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 
 use super::MAX_PACKET;
+use crate::failure::in_words;
+use crate::output::counted;
 
 /// A capture that can't be read on, and where that is.
 #[derive(Debug)]
@@ -64,6 +66,18 @@ impl CaptureProblem {
         })
     }
 
+    /// The same, seen from the beginning of the record, so many bytes before.
+    pub(super) fn preceded_by(self, bytes: u64) -> Self {
+        match self {
+            Self::Cut { what, want, have } => Self::Cut {
+                what,
+                want: want + bytes,
+                have: have + bytes,
+            },
+            other => other,
+        }
+    }
+
     pub(super) fn at(self, position: u64, packets: u64) -> CaptureError {
         CaptureError {
             position,
@@ -76,7 +90,7 @@ impl CaptureProblem {
 impl fmt::Display for CaptureProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(error) => write!(f, "{error}"),
+            Self::Read(error) => f.write_str(&in_words(error)),
             Self::Empty => f.write_str("the file is empty"),
             Self::Foreign(what) | Self::Damaged(what) => f.write_str(what),
             Self::Cut { what, want, have } => {
@@ -99,8 +113,9 @@ impl fmt::Display for CaptureError {
             CaptureProblem::Empty | CaptureProblem::Foreign(_) => self.problem.fmt(f),
             problem => write!(
                 f,
-                "at byte {}, after {} whole packets: {problem}",
-                self.position, self.packets
+                "at byte {}, after {}: {problem}",
+                self.position,
+                counted(self.packets, "whole packet")
             ),
         }
     }

@@ -38,7 +38,9 @@ impl Pcap {
         } else {
             return Ok(None);
         };
-        let rest: [u8; 20] = input.array("a file header")?;
+        let rest: [u8; 20] = input
+            .array("a file header")
+            .map_err(|cut| cut.preceded_by(magic.len() as u64))?;
         let field = |at: usize| word(big_endian, &rest, at);
         Ok(Some(Self {
             big_endian,

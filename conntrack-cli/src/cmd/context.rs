@@ -60,7 +60,7 @@ impl Context {
 fn read_config(path: &Path) -> Result<Config, Failure> {
     let name = path.display();
     let text = fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("read configuration {name}: {error}")))?;
+        .map_err(|error| Failure::opening(format_args!("read configuration {name}"), &error))?;
     Config::from_yaml(&text).map_err(|error| Failure::Usage(format!("{name}: {error}")))
 }
 

@@ -8,6 +8,7 @@ use super::attach;
 use super::attach::Wish;
 use crate::args::LegacyArgs;
 use crate::failure::Failure;
+use crate::failure::program;
 
 /// How often it printed its statistics is not known; this is ours.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -16,8 +17,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) fn run(args: &LegacyArgs, mut context: Context) -> Result<ExitCode, Failure> {
     let interfaces = args.interfaces();
     if interfaces.is_empty() && context.config.attach.interfaces.is_empty() {
-        let text = "no command and no interface: see conntrack --help";
-        return Err(Failure::Usage(text.to_owned()));
+        let text = format!("no command and no interface: see {} --help", program());
+        return Err(Failure::Usage(text));
     }
     context.config.threshold = args.threshold.or(context.config.threshold);
     attach::start(

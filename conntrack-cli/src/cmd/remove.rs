@@ -12,6 +12,7 @@ use super::show::summary;
 use crate::args::DeleteArgs;
 use crate::args::FlushArgs;
 use crate::failure::Failure;
+use crate::failure::program;
 
 /// Deletes a flow, or those that meet the conditions.
 pub(crate) fn delete(args: &DeleteArgs, context: &Context) -> Result<ExitCode, Failure> {
@@ -29,8 +30,9 @@ pub(crate) fn delete(args: &DeleteArgs, context: &Context) -> Result<ExitCode, F
 fn delete_matching(args: &DeleteArgs, context: &Context) -> Result<u64, Failure> {
     let mut filter = args.filter.filter();
     if filter.is_empty() && args.interface.is_none() {
-        let text = "say which flows: a key or a condition (`conntrack flush` deletes all)";
-        return Err(Failure::Usage(text.to_owned()));
+        let program = program();
+        let text = format!("say which flows: a key or a condition (`{program} flush` deletes all)");
+        return Err(Failure::Usage(text));
     }
     let tracker = context.open()?;
     if let Some(name) = &args.interface {

@@ -13,6 +13,7 @@ use std::time::Instant;
 use conntrack::Replay;
 use conntrack_core::Counters;
 use conntrack_core::Stats;
+use nix::errno::Errno;
 
 use super::Context;
 use super::show::show;
@@ -24,6 +25,7 @@ use crate::capture::LinkType;
 use crate::failure::Failure;
 use crate::failure::say;
 use crate::output;
+use crate::output::counted;
 use crate::terminal;
 
 /// Between two updates of the progress line.
@@ -36,7 +38,7 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Fail
         return Err(Failure::Usage(text.to_owned()));
     }
     let name = args.file.display().to_string();
-    let (reader, length) = open(&args.file).map_err(|error| Failure::doing(&name, error))?;
+    let (reader, length) = open(&args.file).map_err(|error| Failure::opening(&name, &error))?;
     let mut capture = Capture::open(reader).map_err(|error| Failure::doing(&name, error))?;
     let mut replay = Replay::new(context.config.clone())?;
     let mut progress = Progress::new(length);
@@ -51,11 +53,13 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Fail
     }
     for (link, packets) in &read.unread {
         say(format_args!(
-            "{name}: {packets} packets of link type {link} were left out; {} are read",
+            "{name}: {} of link type {link} left out; {} are read",
+            counted(*packets, "packet"),
             LinkType::READABLE
         ));
     }
     match read.error {
+        Some(error) if read.packets == 0 => Err(Failure::doing(&name, error)),
         Some(error) => Err(Failure::doing(
             &name,
             format_args!("{error}; what is before it was shown"),
@@ -75,7 +79,7 @@ fn open(path: &Path) -> io::Result<(Box<dyn Read>, Option<u64>)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
+        return Err(Errno::EISDIR.into());
     }
     Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
 }

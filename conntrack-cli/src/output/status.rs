@@ -50,7 +50,7 @@ pub(crate) fn text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     line(out, "programs", format!("of version {version}: {programs}"))?;
     if status.upgrade_unfinished {
         let text = "an upgrade is under way or was cut short, some hooks may have another \
-                    version's programs: `conntrack upgrade` ends it";
+                    version's programs: `upgrade` ends it";
         line(out, "", text)?;
     }
     line(out, "maps", format!("of layout {abi}: {maps}"))?;

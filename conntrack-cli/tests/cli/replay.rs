@@ -59,15 +59,20 @@ fn what_is_no_capture_is_told() {
         (&b""[..], "empty"),
         (b"MZ\x90\0 an executable", "neither pcap nor pcapng"),
         (b"\x1f\x8b\x08\0 by gzip", "gzip"),
-        (&plain(&story())[..20], "the file is cut"),
+        (
+            &plain(&story())[..20],
+            "at byte 0, after 0 whole packets: the file is cut: a file header of 24 bytes, \
+             20 are there",
+        ),
     ] {
         let file = File::new(bytes);
         let run = file.replay(&[]);
         run.failed(3, says);
         run.failed(3, file.path.to_str().unwrap());
     }
-    run(&["replay", "/nonexistent.pcap"]).failed(3, "/nonexistent.pcap");
-    run(&["replay", "/"]).failed(3, "directory");
+    // As for a configuration.
+    run(&["replay", "/nonexistent.pcap"]).failed(2, "/nonexistent.pcap: ENOENT: No such file");
+    run(&["replay", "/"]).failed(2, "/: EISDIR: Is a directory");
 }
 
 #[test]
@@ -105,7 +110,14 @@ fn a_cut_file_shows_what_is_before_the_cut() {
     assert_eq!(schema::flows(&run.stdout), flows(&eight));
     let at = format!("at byte {}, after 8 whole packets", eight.len());
     assert!(run.stderr.contains(&at), "{}", run.stderr);
+    assert!(run.stderr.contains("what is before it was shown"));
     assert_eq!(run.stderr.lines().count(), 1);
+    // Nothing is before the first.
+    let one = packets::pcap(Link::Ethernet, &story[..1], 65_535);
+    let run = File::new(&one[..one.len() - 1]).replay(&["-o", "json"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(3), "[]\n"));
+    assert!(run.stderr.contains("after 0 whole packets"), "{run:?}");
+    assert!(!run.stderr.contains("was shown"), "{run:?}");
 }
 
 #[test]
