@@ -11,6 +11,9 @@ use nix::unistd::geteuid;
 
 use crate::args::GlobalArgs;
 use crate::failure::Failure;
+use crate::failure::program;
+use crate::failure::say;
+use crate::terminal::clean;
 
 /// The configuration, and which tracker is meant.
 #[derive(Debug)]
@@ -19,6 +22,10 @@ pub(crate) struct Context {
     /// It was read from a file.
     pub(crate) configured: bool,
     pub(crate) instance: String,
+    /// More was asked for.
+    pub(crate) verbose: bool,
+    /// It was named, on the command line or in a file.
+    meant: bool,
     pub(crate) netns: NetnsRef,
 }
 
@@ -32,14 +39,42 @@ impl Context {
         Ok(Self {
             instance: args.instance.as_ref().unwrap_or(&config.instance).clone(),
             netns: args.netns.clone().unwrap_or_default(),
+            verbose: args.verbose > 0,
+            meant: args.instance.is_some() || args.config.is_some(),
             configured: args.config.is_some(),
             config,
         })
     }
 
-    /// The running tracker.
+    /// The running tracker. What its user may not expect of it is said on stderr.
     pub(crate) fn open(&self) -> Result<Tracker, Failure> {
+        let tracker = self.open_silently()?;
+        if tracker.is_dead() {
+            say(self.dead());
+        }
+        if !self.meant && self.netns == NetnsRef::Current && !tracker.is_here() {
+            let (instance, place) = (&self.instance, clean(&tracker.namespace().to_string()));
+            say(format_args!(
+                "instance {instance} is that of {place}, not of the namespace this runs in; \
+                 --instance names another"
+            ));
+        }
+        Ok(tracker)
+    }
+
+    /// The same for commands that say more of it themselves.
+    pub(crate) fn open_silently(&self) -> Result<Tracker, Failure> {
         Tracker::open_in(&self.instance, &self.netns).map_err(not_seen)
+    }
+
+    /// What to say of a tracker with nothing left in the kernel's way.
+    fn dead(&self) -> String {
+        format!(
+            "instance {}: nothing is attached any more, the process that held it or its \
+             interfaces are gone; `{} attach` starts anew",
+            self.instance,
+            program()
+        )
     }
 
     /// For those who look again and again: a detached tracker can still be read,

@@ -15,7 +15,7 @@ pub(crate) fn run(args: &StatusArgs, context: &Context) -> Result<ExitCode, Fail
     let status = context.open()?.status()?;
     let mut out = output::stdout();
     match args.output {
-        TextFormat::Text => output::status::text(&status, &mut out),
+        TextFormat::Text => output::status::text(&status, context.verbose, &mut out),
         TextFormat::Json => output::json(&mut out, &status),
     }
     .and_then(|()| out.flush())

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 
 /// Puts this version's programs in the place of those that run.
 pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
-    let report = context.open()?.upgrade()?;
+    let report = context.open_silently()?.upgrade()?;
     let (instance, from, to) = (&context.instance, report.from, report.to);
     writeln!(
         io::stdout(),

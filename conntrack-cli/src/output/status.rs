@@ -14,17 +14,19 @@ use conntrack_core::status::InterfaceStatus;
 use conntrack_core::status::ObjectStatus;
 use conntrack_core::status::TableStatus;
 
+use super::counted;
 use crate::terminal::clean;
 
 /// Width of the words at the left.
 const LABEL: usize = 12;
 
-/// The whole, to read.
-pub(crate) fn text(status: &Status, out: &mut impl Write) -> io::Result<()> {
+/// The whole, to read; `verbose` with what only those need who look at the maps.
+pub(crate) fn text(status: &Status, verbose: bool, out: &mut impl Write) -> io::Result<()> {
     let uptime = human_duration(Duration::from_nanos(status.uptime_ns));
     line(out, "instance", &status.instance)?;
     line(out, "running", format!("{uptime}, since {}", status.since))?;
     let name = match &status.namespace.name {
+        Some(pid) if pid.parse::<u32>().is_ok() => format!("of process {pid}, "),
         Some(name) => format!("{}, ", clean(name)),
         None => String::new(),
     };
@@ -46,7 +48,11 @@ pub(crate) fn text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     let text = format!("{memory} of the kernel, for all maps");
     line(out, "memory", text)?;
     let (version, abi) = (clean(&status.version), status.abi_version);
-    let (programs, maps) = (objects(&status.programs), objects(&status.maps));
+    let programs = objects(&status.programs);
+    let maps = match verbose {
+        true => objects(&status.maps),
+        false => format!("{}, -v names them", status.maps.len()),
+    };
     line(out, "programs", format!("of version {version}: {programs}"))?;
     if status.upgrade_unfinished {
         let text = "an upgrade is under way or was cut short, some hooks may have another \
@@ -71,7 +77,10 @@ fn on_table(table: &TableStatus) -> String {
         Some(level) => format!(", pressure {level}"),
         None => String::new(),
     };
-    format!("{family}: {flows} of {max} flows{pressure}, {memory}, {each} bytes each")
+    let (flows, slots) = (counted(flows, "flow"), table.slots);
+    format!(
+        "{family}: {flows}, sized for {max}, {slots} places{pressure}, {memory}, {each} bytes each"
+    )
 }
 
 /// What is to be said of a table that fills up.
@@ -80,9 +89,11 @@ pub(crate) fn warning(table: &TableStatus) -> Option<String> {
         .pressure
         .filter(|level| *level != PressureLevel::None)?;
     let (family, max, flows) = (table.family, table.max_flows, table.flows);
+    let slots = table.slots;
     Some(format!(
-        "the pressure on the {family} table is {level}, {flows} of {max} flows: when it is full, \
-         new connections push out the oldest unassured ones, or pass untracked"
+        "the pressure on the {family} table is {level}, {flows} flows where it is sized for {max} \
+         and has {slots} places: when it is full, new connections push out the oldest unassured \
+         ones, or pass untracked"
     ))
 }
 

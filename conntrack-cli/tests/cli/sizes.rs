@@ -119,13 +119,16 @@ fn a_table_that_fills_up_is_told() {
     flows(85);
     let (table, words) = pressed(&netns, "high");
     assert_eq!(number(&table["flows"]), 85);
-    let warning = "conntrack: the pressure on the ipv4 table is high, 85 of 100 flows: ";
+    let warning = "conntrack: the pressure on the ipv4 table is high, 85 flows where it is sized for 100 and has ";
     assert!(words.starts_with(warning), "{words}");
     assert_eq!(words.lines().count(), 1, "{words}");
     flows(11);
     let (_, words) = pressed(&netns, "critical");
-    assert!(words.contains("is critical, 96 of 100 flows"), "{words}");
+    assert!(
+        words.contains("is critical, 96 flows where it is sized for 100 "),
+        "{words}"
+    );
     let text = netns.run(&["status"]);
-    let line = "ipv4: 96 of 100 flows, pressure critical, ";
+    let line = "ipv4: 96 flows, sized for 100, 240 places, pressure critical, ";
     assert!(text.stdout.contains(line), "{text:?}");
 }
