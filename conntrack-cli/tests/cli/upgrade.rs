@@ -97,7 +97,7 @@ fn another_layout_is_detached_by_force() {
     }
     let forced = netns.run(&["detach", "--force"]);
     assert_eq!(forced.code, Some(0), "{forced:?}");
-    assert!(forced.stderr.contains("layout 4294967292"), "{forced:?}");
+    assert!(forced.stdout.contains("layout 4294967292"), "{forced:?}");
     assert!(!other.exists());
     netns.run(&["status"]).failed(3, &netns.name);
     netns.run(&["attach", "lo"]).ok();
