@@ -20,7 +20,7 @@ impl Terminal {
     pub(crate) fn stdout() -> Self {
         if !io::stdout().is_terminal() {
             return Self {
-                width: None,
+                width: columns(env::var("COLUMNS").ok().as_deref()),
                 height: None,
                 color: false,
             };
@@ -36,6 +36,11 @@ impl Terminal {
     }
 }
 
+/// What is exported as COLUMNS to who writes into a pipe.
+fn columns(text: Option<&str>) -> Option<usize> {
+    text?.trim().parse().ok().filter(|width| *width > 0)
+}
+
 /// Whether stderr can show a line that changes.
 pub(crate) fn can_show_progress() -> bool {
     io::stderr().is_terminal()
@@ -45,4 +50,17 @@ pub(crate) fn can_show_progress() -> bool {
 pub(crate) fn clean(text: &str) -> String {
     let printable = |c: char| if c.is_control() { '?' } else { c };
     text.chars().map(printable).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_where_there_is_no_terminal() {
+        assert_eq!(columns(Some("80")), Some(80));
+        for none in [None, Some(""), Some("0"), Some("-1"), Some("wide")] {
+            assert_eq!(columns(none), None, "{none:?}");
+        }
+    }
 }

@@ -55,7 +55,7 @@ pub(crate) struct FilterArgs {
     assured: bool,
 
     /// Only flows that nobody answered
-    #[arg(long)]
+    #[arg(long, conflicts_with = "assured")]
     unreplied: bool,
 }
 

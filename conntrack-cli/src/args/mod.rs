@@ -105,7 +105,7 @@ pub(crate) struct GlobalArgs {
     pub(crate) instance: Option<String>,
 
     /// Network namespace: a name of `ip netns`, a path, or a process id
-    #[arg(long, global = true, value_name = "NAME|PATH|PID")]
+    #[arg(long, global = true, value_name = "NAME|PATH|PID", value_parser = values::netns)]
     pub(crate) netns: Option<NetnsRef>,
 
     /// Configuration file (YAML)
@@ -323,7 +323,8 @@ pub(crate) struct ListArgs {
         long,
         value_name = "SECONDS",
         num_args = 0..=1,
-        default_missing_value = "2"
+        default_missing_value = "2",
+        value_parser = values::watch
     )]
     pub(crate) watch: Option<Seconds>,
 }
@@ -338,7 +339,7 @@ pub(crate) struct StatsArgs {
     #[arg(short, long)]
     pub(crate) watch: bool,
 
-    /// The form; prometheus is the text format of its `/metrics`
+    /// The form; prometheus is its text format, for who collects files of metrics
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub(crate) output: StatsFormat,
 }
@@ -367,9 +368,8 @@ pub(crate) struct EventsArgs {
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) count: Option<u64>,
 
-    /// Bytes between kernel and reader, up to 1 GiB [default: 8388608]
-    #[arg(short = 'b', long, value_name = "BYTES",
-          value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    /// Room between kernel and reader: 512K, 64M, up to 1G [default: 8M]
+    #[arg(short = 'b', long, value_name = "SIZE", value_parser = values::buffer)]
     pub(crate) buffer: Option<u32>,
 }
 

@@ -58,7 +58,7 @@ Examples:
 
 For a tracker that `attach` left running. It needs this process: the kernel tells
 of interfaces (rtnetlink) only who listens. It goes on until it is interrupted or
-the tracker is detached; what is attached then stays attached.
+the tracker is detached (exit code 0, too); what is attached then stays attached.
 
 Interfaces that are made, renamed or moved here and match are attached to. Those
 that vanish are cleared away, their flows stay. Those that match no more are detached

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
+use conntrack::NetnsRef;
+use conntrack_core::ByteSize;
 use conntrack_core::Config;
 use conntrack_core::TableConfig;
 use ipnet::IpNet;
@@ -28,6 +30,21 @@ impl FromStr for Seconds {
     }
 }
 
+/// Seconds that may be left out, so that what follows is taken for them.
+pub(super) fn watch(text: &str) -> Result<Seconds, String> {
+    let hint = |error| format!("{error}; a KEY goes before this option, or say --watch=2");
+    text.parse().map_err(hint)
+}
+
+/// The size of a buffer.
+pub(super) fn buffer(text: &str) -> Result<u32, String> {
+    const MAX: u64 = 1 << 30;
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(bytes @ 1..=MAX)) => u32::try_from(bytes).map_err(|error| error.to_string()),
+        _ => Err("expected bytes from 1 to 1G, such as 512K or 64M".to_owned()),
+    }
+}
+
 /// An instance's name, as the configuration would take it.
 pub(super) fn instance(text: &str) -> Result<String, String> {
     let mut config = Config::default();
@@ -35,6 +52,17 @@ pub(super) fn instance(text: &str) -> Result<String, String> {
     match config.validate() {
         Ok(()) => Ok(config.instance),
         Err(error) => Err(error.message().to_owned()),
+    }
+}
+
+/// A network namespace. No text at all is most likely a variable that is not set.
+pub(super) fn netns(text: &str) -> Result<NetnsRef, String> {
+    match text.parse() {
+        Ok(NetnsRef::Current) => {
+            Err("expected a name of `ip netns`, a path or a process id".into())
+        }
+        Ok(netns) => Ok(netns),
+        Err(never) => match never {},
     }
 }
 
@@ -68,6 +96,16 @@ mod tests {
     }
 
     #[test]
+    fn buffers() {
+        assert_eq!(buffer("4096"), Ok(4096));
+        assert_eq!(buffer("8M"), Ok(8 << 20));
+        assert_eq!(buffer("1G"), Ok(1 << 30));
+        for bad in ["", "0", "1073741825", "2G", "5T", "8X", "-1"] {
+            assert!(buffer(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn networks() {
         assert_eq!(network("10.0.0.1").unwrap().to_string(), "10.0.0.1/32");
         assert_eq!(network("::1").unwrap().to_string(), "::1/128");
@@ -75,6 +113,13 @@ mod tests {
         for bad in ["", "10.0.0", "10.0.0.0/33", "eth0", "::/129"] {
             assert!(network(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn namespaces() {
+        assert_eq!(netns("blue"), Ok(NetnsRef::Name("blue".to_owned())));
+        assert_eq!(netns("12"), Ok(NetnsRef::Pid(12)));
+        assert!(netns("").unwrap_err().contains("ip netns"));
     }
 
     #[test]

@@ -138,7 +138,8 @@ pub(super) fn choose(
 ) -> Result<(), Failure> {
     let config = &mut context.config.attach;
     config.mode = mode.unwrap_or(config.mode);
-    if !interfaces.is_empty() {
+    let given = !interfaces.is_empty();
+    if given {
         config.interfaces = interfaces;
     }
     if config.interfaces.is_empty() {
@@ -146,7 +147,14 @@ pub(super) fn choose(
         return Err(Failure::Usage(text.to_owned()));
     }
     let valid = context.config.validate();
-    valid.map_err(|error| Failure::Usage(error.to_string()))
+    valid.map_err(|error| {
+        // Not by its place in a configuration that does not have it.
+        let on_command_line = given && error.key().starts_with("interfaces");
+        Failure::Usage(match on_command_line {
+            true => error.message().to_owned(),
+            false => error.to_string(),
+        })
+    })
 }
 
 /// Adds interfaces to a running tracker: all that are named, or none.

@@ -17,6 +17,9 @@ use crate::failure::Failure;
 use crate::failure::say;
 use crate::output;
 
+/// Which the kernel has switched on, and this tracker for good reasons not.
+const CHECKSUM: &str = "nf_conntrack_checksum";
+
 /// Settings by their full names.
 type Settings = BTreeMap<&'static str, u32>;
 
@@ -47,6 +50,12 @@ fn set(args: &ConfigSetArgs, context: &Context) -> Result<ExitCode, Failure> {
         let kernel = tracker.kernel_sysctls()?;
         changes.extend(kernel.values);
         missing = kernel.missing;
+    }
+    if changes.get(CHECKSUM) == Some(&1) && !given.contains_key(CHECKSUM) {
+        say(format_args!(
+            "{CHECKSUM}=1 is copied, too: every byte of every packet is read then, and tunnels \
+             over UDP are INVALID where they arrive by veth; add checksum=0 to leave it off"
+        ));
     }
     changes.extend(given);
     let in_force = tracker.update_sysctls(|sysctls| {
@@ -86,7 +95,11 @@ fn full_name(key: &str) -> Result<&'static str, Failure> {
     Sysctls::full_name(key).ok_or_else(|| {
         // Says how an unknown key is named.
         let error = Sysctls::default().get(key).err();
-        Failure::Usage(error.map_or_else(String::new, |error| error.to_string()))
+        let text = error.map_or_else(String::new, |error| error.to_string());
+        Failure::Usage(match Sysctls::similar(key) {
+            Some(meant) => format!("{text}: did you mean {meant}?"),
+            None => format!("{text}: `config get` shows those there are"),
+        })
     })
 }
 

@@ -34,16 +34,16 @@ pub(crate) fn run(args: &FollowArgs, mut context: Context) -> Result<ExitCode, F
     let tracker = context.open()?;
     let mut following = Following::begin(&tracker, &context.config.attach)?;
     loop {
-        following.tell(&tracker)?;
-        if signals.wait_with(&following, ALIVE)? {
+        let told = following.tell(&tracker);
+        if told.is_ok() && signals.wait_with(&following, ALIVE)? {
             return Ok(ExitCode::SUCCESS);
         }
+        // Which is one of the two ends it has.
         if tracker.is_detached() {
-            let instance = &context.instance;
-            return Err(Failure::Runtime(format!(
-                "instance {instance} was detached"
-            )));
+            say(format_args!("instance {} was detached", context.instance));
+            return Ok(ExitCode::SUCCESS);
         }
+        told?;
     }
 }
 

@@ -12,6 +12,7 @@ use conntrack_core::format::human_bytes;
 use conntrack_core::stats::ClassCounts;
 use conntrack_core::stats::SweepStats;
 
+use super::counted;
 use crate::terminal::clean;
 
 /// Width of the words at the left.
@@ -28,11 +29,7 @@ pub(crate) fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
     line(out, "bytes", bytes)?;
     flows(counters, out)?;
     classes(counters, out)?;
-    line(
-        out,
-        "passed untracked",
-        words(nonzero(&counters.passed_untracked)),
-    )?;
+    passed(&counters.passed_untracked, out)?;
     line(out, "dropped", words(nonzero(&counters.drops)))?;
     line(out, "created", counters.table.created)?;
     line(out, "removed", words(nonzero(&counters.table.removed)))?;
@@ -45,11 +42,12 @@ pub(crate) fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
     for interface in &counters.interfaces {
         let (hooks, packets) = (interface.hooks, interface.packets);
         let bytes = human_bytes(interface.bytes);
-        let text = format!("{packets} packets, {bytes}, {hooks}");
+        let text = format!("{}, {bytes}, {hooks}", counted(packets, "packet"));
         line(out, &format!("on {}", clean(&interface.name)), text)?;
     }
     for cpu in counters.per_cpu.iter().filter(|cpu| cpu.packets > 0) {
-        let text = format!("{} packets, {}", cpu.packets, human_bytes(cpu.bytes));
+        let packets = counted(cpu.packets, "packet");
+        let text = format!("{packets}, {}", human_bytes(cpu.bytes));
         line(out, &format!("by CPU {}", cpu.cpu), text)?;
     }
     Ok(())
@@ -73,7 +71,7 @@ fn flows(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
         out,
         "flows",
         format!(
-            "{} active, {} assured, {} expired and not yet cleared, room for {}",
+            "{} active, {} assured, {} expired and not yet cleared, sized for {}",
             flows.active, flows.assured, flows.expired_pending, flows.max
         ),
     )?;
@@ -114,6 +112,28 @@ fn line(out: &mut impl Write, label: &str, text: impl Display) -> io::Result<()>
 fn nonzero(counts: &BTreeMap<&'static str, u64>) -> Vec<(&'static str, u64)> {
     let counts = counts.iter().map(|(name, count)| (*name, *count));
     counts.filter(|(_, count)| *count > 0).collect()
+}
+
+/// What passed without touching a flow. What is no IP comes last and apart: the
+/// classes and totals above are of IP packets.
+fn passed(counts: &BTreeMap<&'static str, u64>, out: &mut impl Write) -> io::Result<()> {
+    let mut reasons = nonzero(counts);
+    let not_ip = reasons.extract_if(.., |(reason, _)| *reason == "not_ip");
+    let not_ip: u64 = not_ip.map(|(_, count)| count).sum();
+    let reasons = reasons.into_iter().map(|(reason, count)| match reason {
+        // nf_conntrack's word for what it leaves alone on purpose.
+        "untracked" => ("untracked by rule (neighbour discovery, MLD, ...)", count),
+        _ => (reason, count),
+    });
+    line(out, "passed untracked", words(reasons))?;
+    match not_ip {
+        0 => Ok(()),
+        count => line(
+            out,
+            "not IP",
+            format!("{count}, not among the packets above"),
+        ),
+    }
 }
 
 /// `tcp 3, udp 2`, or `none`.

@@ -23,6 +23,9 @@ fn bad_arguments_are_code_2() {
         &["list", "-o", "xml"],
         &["list", "--watch=0"],
         &["list", "--instance", "../etc"],
+        &["list", "--netns", ""],
+        &["list", "--assured", "--unreplied"],
+        &["events", "-b", "2G"],
         &["stats", "--interval", "0"],
         &["attach", "eth0", "--mode", "xdp"],
         &["attach", "--all", "eth0"],
@@ -60,15 +63,22 @@ fn what_clap_cannot_know_is_code_2_too() {
         (&["flush"], "--yes"),
         (&["delete"], "conntrack flush"),
         (&["delete", "tcp", "10.0.0.1:1"], "flow key"),
-        (&["config", "get", "tcp_loos"], "tcp_loos"),
+        (
+            &["config", "get", "tcp_loos"],
+            "\"tcp_loos\": did you mean nf_conntrack_tcp_loose?",
+        ),
         (&["config", "get", "tcp_loose", "max"], "max"),
         (&["config", "set", "tcp_loos=1"], "tcp_loos"),
         (&["config", "set", "tcp_loose=1", "checksum=2"], "checksum"),
         (&["config", "set", "tcp_loose", "off"], "off"),
         (&["attach"], "no interface"),
         (&["follow"], "no interface"),
-        (&["attach", "a", "a"], "listed twice"),
+        (&["attach", "a", "a"], "conntrack: \"a\" is listed twice"),
         (&["attach", "a/b"], "no interface name"),
+        (
+            &["--config", "/nonexistent/c.yaml", "list"],
+            "c.yaml: ENOENT: No such",
+        ),
         (&["attach", "eth[0"], "no interface name or pattern"),
         (&["attach", "*", "*"], "listed twice"),
         (&["attach", "--config", "/nonexistent/c.yaml"], "c.yaml"),
@@ -81,6 +91,13 @@ fn what_clap_cannot_know_is_code_2_too() {
     ] {
         run(args).failed(2, says);
     }
+}
+
+#[test]
+fn a_key_after_watch_is_explained() {
+    let run = run(&["list", "-w", "tcp", "10.0.0.1:1", "10.0.0.2:2"]);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(run.stderr.contains("a KEY goes before"), "{run:?}");
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn a_pinned_tracker_is_followed_for() {
     assert!(follow.line().starts_with("v3: native, "));
     netns.run(&["detach"]).ok();
     let (code, words) = follow.end(false);
-    assert_eq!(code, Some(3), "{words}");
+    assert_eq!(code, Some(0), "{words}");
     assert!(words.contains("detached"), "{words}");
 }
 
