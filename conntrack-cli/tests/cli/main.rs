@@ -22,3 +22,4 @@ mod schema;
 mod sizes;
 mod unprivileged;
 mod upgrade;
+mod words;
