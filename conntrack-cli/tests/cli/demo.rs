@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::BufRead;
 use std::io::BufReader;
+use std::process;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
@@ -11,6 +12,8 @@ use nix::unistd::Pid;
 
 use crate::run::program;
 use crate::run::run;
+use crate::traces;
+use crate::traces::Traces;
 
 /// Names in a folder; nothing if there is no such folder.
 fn names(folder: &str) -> Vec<String> {
@@ -21,15 +24,6 @@ fn names(folder: &str) -> Vec<String> {
     let mut names: Vec<String> = names.collect();
     names.sort_unstable();
     names
-}
-
-/// What a demo must not leave behind, as far as this one could have.
-fn traces(pid: u32) -> Vec<String> {
-    let pins = ["/sys/fs/bpf/conntrack/v4", "/run/conntrack"];
-    let found = pins.iter().flat_map(|folder| names(folder));
-    found
-        .filter(|name| name.contains(&format!("demo-{pid}")))
-        .collect()
 }
 
 #[test]
@@ -60,16 +54,23 @@ fn everything_is_seen() {
 #[ignore = "root"]
 fn an_interrupted_demo_leaves_nothing() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
-        let mut child = program()
-            .args(["demo", "--seconds", "60"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let word = format!("demo-{}-{signal}", process::id());
+        let mut command = program();
+        command.args(["demo", "--seconds", "60"]);
+        traces::mark(&mut command, &word);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
         let pid = child.id();
         let reader = BufReader::new(child.stdout.take().unwrap());
         let mut lines = reader.lines().map(Result::unwrap);
         assert!(lines.any(|line| line.contains("ESTABLISHED")));
+        let traces = Traces::of(&word, format!("demo-{pid}"));
+        assert_eq!(traces.namespaces.len(), 3, "{traces:?}");
+        // Two interfaces, ingress and egress; links of both, or of one.
+        assert!(traces.programs.len() >= 2, "{traces:?}");
+        assert!(traces.links.len() >= 2, "{traces:?}");
+        let ours = |name: &String| name.starts_with("ct_");
+        assert!(traces.programs.values().all(ours), "{traces:?}");
         kill(Pid::from_raw(pid as i32), signal).unwrap();
         lines.for_each(drop);
         let code = child.wait().unwrap().code();
@@ -79,6 +80,6 @@ fn an_interrupted_demo_leaves_nothing() {
             Some(3)
         };
         assert_eq!(code, want, "{signal}");
-        assert_eq!(traces(pid), [""; 0], "{signal}");
+        traces.assert_gone(signal.as_str());
     }
 }

@@ -20,6 +20,7 @@ mod replay;
 mod run;
 mod schema;
 mod sizes;
+mod traces;
 mod unprivileged;
 mod upgrade;
 mod words;
