@@ -301,7 +301,7 @@ fn nothing_is_detached_that_is_not_ours() {
     let name = Name::new();
     drop(pinned(&name, &here, &["wire"]));
     let pins = name.pins();
-    let way_round = format!("../v4/{}", name.0);
+    let way_round = format!("../v{}/{}", conntrack_bpf::ABI, name.0);
     for bad in [
         way_round.as_str(),
         "../../xdp",

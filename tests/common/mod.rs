@@ -55,7 +55,8 @@ impl Name {
 
     /// Where it is pinned.
     pub(crate) fn dir(&self) -> PathBuf {
-        bpffs().join("conntrack/v4").join(&self.0)
+        let layout = format!("v{}", conntrack_bpf::ABI);
+        bpffs().join("conntrack").join(layout).join(&self.0)
     }
 }
 
