@@ -35,6 +35,8 @@ needs() {
 		test    cmd     curl               curl              curl                  curl             curl          curl
 		test    cmd     ethtool            ethtool           ethtool               ethtool          ethtool       ethtool
 		test    cmd     tcpdump            tcpdump           tcpdump               tcpdump          tcpdump       tcpdump
+		test    cmd     setpriv            util-linux        util-linux            util-linux       setpriv       util-linux
+		test    cmd     stty               coreutils         coreutils             coreutils        coreutils     coreutils
 		kernels cmd     qemu-system-x86_64 qemu-system-x86   qemu-system-x86-core  qemu-system-x86  qemu-system-x86_64 qemu-x86
 		kernels virtiofsd virtiofsd        virtiofsd|qemu-system-common virtiofsd virtiofsd        virtiofsd     virtiofsd
 		kernels cmd     busybox            busybox-static    busybox               busybox          busybox-static busybox-static
