@@ -17,8 +17,8 @@ pub struct Sysctls {
     /// Check the checksums of TCP, UDP, UDP-Lite, ICMP, ICMPv6 and SCTP; a wrong
     /// one is INVALID. One that is left to a network card is none.
     pub checksum: bool,
-    /// How long the ports of an IPv6 packet's first fragment are remembered for
-    /// the others. (IPv4's: 30 seconds, as long as the kernel waits for them.)
+    /// How long, in seconds, the fragments of an IPv6 packet wait for each other.
+    /// (IPv4's: 30, as in the kernel.)
     pub frag6_timeout: u32,
     /// Protocols without rules of their own.
     pub generic_timeout: u32,
