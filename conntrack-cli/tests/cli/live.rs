@@ -3,8 +3,12 @@
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
+use std::io::Write;
 use std::process::Child;
 use std::process::Stdio;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
 
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
@@ -13,7 +17,6 @@ use nix::unistd::Pid;
 use crate::netns::Netns;
 use crate::replay::File;
 use crate::run::finish;
-use crate::run::program;
 use crate::run::run;
 use crate::schema;
 
@@ -90,6 +93,56 @@ fn statistics_in_every_form() {
 
 #[test]
 #[ignore = "root"]
+fn rates_are_of_the_interval() {
+    let netns = Netns::new();
+    netns.run(&["attach", "lo", "--max-flows", "1000"]).ok();
+    let (mut client, mut server) = netns.connection();
+    let rates = || {
+        let stats = netns.run(&["stats", "-o", "json", "--interval", "0.2"]);
+        let stats = schema::document("stats", &stats.ok());
+        ["packets_per_sec", "bytes_per_sec"].map(|name| stats[name].as_f64().unwrap())
+    };
+    // What was before does not count.
+    assert_eq!(rates(), [0.0, 0.0]);
+    let done = AtomicBool::new(false);
+    let [packets, bytes] = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut byte = [0];
+            while !done.load(Ordering::Relaxed) {
+                client.write_all(b"?").unwrap();
+                server.read_exact(&mut byte).unwrap();
+            }
+        });
+        let rates = rates();
+        done.store(true, Ordering::Relaxed);
+        rates
+    });
+    // Segments of one byte and their acknowledgments, each 52 bytes of headers.
+    assert!(packets > 0.0, "{packets}");
+    let mean = bytes / packets;
+    assert!((52.0..=53.0).contains(&mean), "{bytes} in {packets}");
+}
+
+#[test]
+#[ignore = "root"]
+fn flows_are_listed_by_interface() {
+    let netns = Netns::new();
+    netns.ip("link add v0 type veth peer name v1");
+    netns.run(&["attach", "lo", "v0"]).ok();
+    let _open = netns.connection();
+    let listed = |name: &str| {
+        let lines = netns.run(&["list", "-i", name, "-o", "jsonl"]).ok();
+        schema::lines(&lines)
+    };
+    assert_eq!(listed("v0").len(), 0);
+    let found = listed("lo");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["interface"], "lo");
+    assert_eq!(netns.run(&["list", "-i", "v0", "-o", "json"]).ok(), "[]\n");
+}
+
+#[test]
+#[ignore = "root"]
 fn interfaces_are_added_all_or_none() {
     let netns = Netns::new();
     netns.ip("link add a0 type veth peer name a1");
@@ -138,6 +191,7 @@ fn line(child: &mut Child) -> (String, BufReader<std::process::ChildStdout>) {
 #[ignore = "root"]
 fn foreground_ends_with_the_process() {
     let netns = Netns::new();
+    netns.ip("link add v0 type veth peer name v1");
     let yaml = File::new(b"ips:\n  - ip: 10.0.0.1\n    port: 80\n    mac: aa:bb:cc:dd:ee:ff\n");
     let yaml = yaml.path.to_str().unwrap();
     let older = [
@@ -147,8 +201,10 @@ fn foreground_ends_with_the_process() {
         "50",
         "--iface1",
         "lo",
+        "--iface2",
+        "v0",
         "--log_level",
-        "2",
+        "3",
     ];
     let ours = ["attach", "lo", "--foreground", "--interval", "0.2"];
     for (args, signal, words) in [
@@ -167,6 +223,11 @@ fn foreground_ends_with_the_process() {
             .unwrap();
         let (first, mut reader) = line(&mut child);
         assert!(first.starts_with("lo: "), "{first}");
+        if args == older {
+            let mut second = String::new();
+            reader.read_line(&mut second).unwrap();
+            assert!(second.starts_with("v0: "), "{second}");
+        }
         // Meanwhile it is there for everybody.
         assert_eq!(netns.run(&["list", "-o", "json"]).ok(), "[]\n");
         if args == ours {
@@ -327,22 +388,4 @@ fn what_is_not_acted_on_yet_is_said() {
     // Ok: it says nothing.
     netns.run(&["attach", "lo"]).ok();
     netns.run(&["detach"]).ok();
-}
-
-#[test]
-#[ignore = "root"]
-fn doctor_answers_with_a_code_of_its_own() {
-    let netns = Netns::new();
-    for args in [
-        &["doctor", "lo"][..],
-        &["doctor", "lo", "--mode", "tc"],
-        &["doctor"],
-    ] {
-        let run = finish(program().args(["--netns", &netns.name]).args(args));
-        assert!([Some(0), Some(4)].contains(&run.code), "{args:?}: {run:?}");
-        assert!(run.stdout.contains("lo"), "{args:?}: {run:?}");
-    }
-    let run = netns.run(&["doctor", "lo", "-o", "json"]);
-    assert!([Some(0), Some(4)].contains(&run.code), "{run:?}");
-    serde_json::from_str::<serde_json::Value>(&run.stdout).unwrap();
 }

@@ -8,6 +8,7 @@
 mod arguments;
 mod config;
 mod demo;
+mod doctor;
 mod events;
 mod golden;
 mod interfaces;

@@ -15,10 +15,10 @@ use crate::run::finish;
 const NOBODY: u32 = 65_534;
 
 /// A copy of the program that everybody can run, wherever the target folder is.
-struct Copy(TempDir);
+pub(crate) struct Copy(TempDir);
 
 impl Copy {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         fs::copy(
             env!("CARGO_BIN_EXE_conntrack"),
@@ -29,7 +29,7 @@ impl Copy {
         Self(folder)
     }
 
-    fn as_nobody(&self, args: &[&str]) -> Run {
+    pub(crate) fn as_nobody(&self, args: &[&str]) -> Run {
         let mut command = Command::new(self.0.path().join("conntrack"));
         finish(command.args(args).uid(NOBODY).gid(NOBODY))
     }
