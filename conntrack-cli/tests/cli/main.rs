@@ -21,6 +21,7 @@ mod replay;
 mod run;
 mod schema;
 mod sizes;
+mod terminal;
 mod traces;
 mod unprivileged;
 mod upgrade;
