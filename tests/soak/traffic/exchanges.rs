@@ -33,6 +33,7 @@ use super::services::PATIENCE;
 use crate::place::NOBODY;
 use crate::place::ROUTER;
 use crate::place::SERVER;
+use crate::support::in_kernel_matrix;
 use crate::support::random::Random;
 
 /// One exchange with an address of this family (0: IPv4, 1: IPv6).
@@ -121,9 +122,14 @@ pub(super) fn iperf(family: usize, random: &mut Random) -> io::Result<()> {
     let (addr, port) = (SERVER[family], services::IPERF[family]);
     // The server that served the last one makes room for the next.
     thread::sleep(Duration::from_millis(200));
+    let kind = if in_kernel_matrix() {
+        "-b 1M --bidir"
+    } else {
+        kind
+    };
     // A control connection that stands still would be waited for, for minutes.
     run(&format!(
-        "timeout -k 1 15 iperf3 -c {addr} -p {port} -t 4 --connect-timeout 5000 {kind}"
+        "timeout -k 1 25 iperf3 -c {addr} -p {port} -t 4 --connect-timeout 5000 {kind}"
     ))
 }
 

@@ -16,6 +16,7 @@ use self::exchanges::Exchange;
 use self::moods::Moods;
 use self::services::Services;
 use crate::place::Place;
+use crate::support::in_kernel_matrix;
 use crate::support::random::Random;
 
 /// Name, exchange, and the longest pause before the next in milliseconds.
@@ -129,6 +130,8 @@ fn work(
 ) -> Worker {
     let [done, failed] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
     let (stop, good, bad) = (Arc::clone(stop), Arc::clone(&done), Arc::clone(&failed));
+    // An emulated processor is many times slower.
+    let pause = if in_kernel_matrix() { pause * 5 } else { pause };
     let thread = place.client.spawn(move || {
         while !stop.load(Ordering::Relaxed) {
             let count = if exchange(family, &mut random).is_ok() {
