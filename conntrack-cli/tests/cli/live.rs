@@ -265,9 +265,13 @@ fn what_a_killed_process_leaves_is_understood() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        let status = netns.run(&["status"]).ok();
-        assert!(status.contains("lo: not attached any more"), "{status}");
-        let status = schema::document("status", &netns.run(&["status", "-o", "json"]).ok());
+        let status = netns.run(&["status"]);
+        let line = "lo: not attached any more";
+        assert!(status.stdout.contains(line), "{status:?}");
+        let warning = "nothing is attached any more";
+        assert!(status.stderr.contains(warning), "{status:?}");
+        let status = netns.run(&["status", "-o", "json"]).stdout;
+        let status = schema::document("status", &status);
         assert!(status["interfaces"][0]["mode"].is_null(), "{status}");
     };
     killed();
