@@ -74,8 +74,11 @@ fi
 step documentation cargo doc "${locked[@]}" "${features[@]}" --workspace --no-deps || true
 step tests "${limit[@]}" cargo test "${locked[@]}" "${features[@]}" --workspace --no-fail-fast || true
 
-as_root scripts/leftovers.sh snapshot >"$work/before"
-step "root tests" "${limit[@]}" cargo test "${locked[@]}" "${features[@]}" "${runner[@]}" --workspace --lib --bins --tests \
+mark=CONNTRACK_TEST_RUN=$$-$RANDOM
+# Built with the tests.
+leftovers=(env "MARK=$mark" "LOADED=${CARGO_TARGET_DIR:-target}/debug/examples/loaded" scripts/leftovers.sh)
+as_root "${leftovers[@]}" snapshot >"$work/before"
+step "root tests" "${limit[@]}" env "$mark" cargo test "${locked[@]}" "${features[@]}" "${runner[@]}" --workspace --lib --bins --tests \
 	--no-fail-fast -- --ignored --test-threads=1 || true
-step "nothing left behind" as_root scripts/leftovers.sh compare "$work/before" || true
+step "nothing left behind" as_root "${leftovers[@]}" compare "$work/before" || true
 finish
