@@ -58,6 +58,10 @@ impl From<&Flow> for Row {
     }
 }
 
+/// How far the beginnings of one timeout may be apart: nf_conntrack's clock is
+/// the jiffy, 10 ms at most, and a packet is some way from one hook to the other.
+const SKEW: Duration = Duration::from_millis(100);
+
 impl Row {
     /// Packets and bytes, original and reply.
     pub(crate) fn counts(&self) -> [(u64, u64); 2] {
@@ -80,13 +84,15 @@ impl Row {
     }
 
     /// The same connection, told the same way, if the other was read so much
-    /// later? Each has its seconds left rounded down, from a clock of its own.
+    /// later? Each has its seconds left rounded down: the whole seconds between
+    /// the two, and one more.
     fn agrees(&self, other: &Self, later: Duration) -> bool {
         let timed = |row: &Self| Self {
             timeout: 0,
             ..row.clone()
         };
-        timed(self) == timed(other) && self.timeout.abs_diff(other.timeout) <= later.as_secs() + 2
+        let apart = (later + SKEW).as_secs() + 1;
+        timed(self) == timed(other) && self.timeout.abs_diff(other.timeout) <= apart
     }
 }
 
