@@ -41,10 +41,14 @@ impl Instance {
         self.check_home()?;
         let netns = self.netns()?;
         let _lock = self.lock(&state, "attaching")?;
-        for record in self.vanished(&attach::devices(netns)?)? {
+        let kernel = KernelSupport::probe();
+        let devices = attach::devices(netns)?;
+        let mut stale = self.vanished(&devices)?;
+        stale.extend(self.incomplete(&state, &kernel, &devices, &wanted)?);
+        for record in stale {
             self.detach_one(&mut state, &record)?;
         }
-        let mut search = Search::new(netns, KernelSupport::probe(), wanted, mode);
+        let mut search = Search::new(netns, kernel, wanted, mode);
         let found = search.find(&self.ifaces.attached())?;
         self.attach_found(&mut state, found, &mut search)
     }
@@ -86,6 +90,31 @@ impl Instance {
         records.retain(|record| {
             let mut devices = devices.iter();
             !devices.any(|device| device.ifindex == record.ifindex)
+        });
+        Ok(records)
+    }
+
+    /// The records of wanted interfaces on which a program of ours is missing: the
+    /// process that attached to them died on the way, or somebody took it off.
+    fn incomplete(
+        &self,
+        state: &State,
+        kernel: &KernelSupport,
+        devices: &[Device],
+        wanted: &Wanted,
+    ) -> Result<Vec<AttachRecord>> {
+        let mut records = self.records()?;
+        records.retain(|record| {
+            let mut devices = devices.iter();
+            devices.any(|device| device.ifindex == record.ifindex && wanted.matches(device))
+        });
+        if records.is_empty() {
+            return Ok(records);
+        }
+        let live = teardown::live_hooks(self.netns()?, kernel, || self.program_ids(state))?;
+        records.retain(|record| {
+            let live = live.get(&record.ifindex).copied().unwrap_or_default();
+            live.ingress.is_none() || (record.hooks.egress.is_some() && live.egress.is_none())
         });
         Ok(records)
     }
