@@ -1,5 +1,5 @@
-//! Processes that are killed at any moment: what they leave is told, cleared
-//! away, and never half used.
+//! Processes that are killed: what they leave is told, cleared away, and never
+//! half used.
 
 mod common;
 
@@ -13,9 +13,8 @@ use std::time::Duration;
 use std::time::Instant;
 
 use common::Name;
+use common::assert_gone;
 use common::builder;
-use common::has_clsact;
-use common::has_tcx;
 use common::hooks;
 use common::link::veth;
 use common::native;
@@ -23,7 +22,6 @@ use common::netns::Netns;
 use common::pinned;
 use common::present;
 use conntrack::ErrorKind;
-use conntrack::Hooks;
 use conntrack::Keep;
 use conntrack::Mode;
 use conntrack::NetnsRef;
@@ -109,57 +107,6 @@ fn attaches_and_waits_to_be_killed() {
     }
 }
 
-/// Whatever is left now: it can be told, it can be attached to again, and
-/// detaching leaves nothing.
-fn assert_recovers(name: &Name, here: &Netns, when: &str) {
-    let complete = match Tracker::open(&name.0) {
-        Ok(tracker) => {
-            let hooks = hooks(&tracker);
-            assert_eq!(hooks.len(), 1, "{when}");
-            hooks[0].1 != Hooks::default()
-        }
-        Err(error) => {
-            assert_eq!(error.kind(), ErrorKind::NotFound, "{when}: {error:#}");
-            assert!(error.to_string().contains(&name.0), "{when}: {error:#}");
-            false
-        }
-    };
-    let again = builder(name, here, &["wire"]).keep(Keep::Pinned).attach();
-    match again {
-        Ok(tracker) => {
-            assert!(!complete, "{when}: attached over a running instance");
-            assert_eq!(hooks(&tracker), [("wire".to_owned(), native())], "{when}");
-        }
-        Err(error) => {
-            assert!(complete, "{when}: {error:#}");
-            assert_eq!(error.kind(), ErrorKind::InUse, "{when}: {error:#}");
-        }
-    }
-    conntrack::detach(&name.0).unwrap_or_else(|error| panic!("{when}: {error:#}"));
-    assert_gone(name, here, when);
-}
-
-fn assert_gone(name: &Name, here: &Netns, when: &str) {
-    assert!(!name.dir().exists(), "{when}: {:?}", name.pins());
-    assert_eq!(present(here, "wire"), [""; 0], "{when}");
-    assert!(!has_clsact(here, "wire"), "{when}");
-}
-
-#[test]
-#[ignore = "root"]
-fn killed_while_attaching() {
-    // Pins come one by one; this many of them are waited for.
-    for pins in [1, 9, 13, 14] {
-        let (here, _there) = wire();
-        let name = Name::new();
-        let victim = Victim::start(&name, &here, "pinned");
-        let when = format!("killed with {pins} pins");
-        victim.wait_until(&when, || name.pins().len() >= pins);
-        victim.kill();
-        assert_recovers(&name, &here, &when);
-    }
-}
-
 #[test]
 #[ignore = "root"]
 fn programs_of_a_dead_process_are_not_in_the_way() {
@@ -200,7 +147,7 @@ fn what_is_half_made_can_be_detached() {
     }
     victim.kill();
     conntrack::detach(&name.0).unwrap();
-    assert_gone(&name, &here, "half made");
+    assert_gone(&name, &here, &["wire"], "half made");
 }
 
 #[test]
@@ -225,7 +172,7 @@ fn killed_in_the_foreground() {
         Err(error) => assert!(left.egress.is_some(), "{error:#}"),
     }
     conntrack::detach(&name.0).unwrap();
-    assert_gone(&name, &here, "foreground");
+    assert_gone(&name, &here, &["wire"], "foreground");
 }
 
 #[test]
@@ -241,39 +188,5 @@ fn killed_without_pins() {
     assert_eq!(hooks(&next), [("wire".to_owned(), native())]);
     assert_eq!(present(&here, "wire").len(), 2, "nothing of the dead one");
     drop(next);
-    assert_gone(&name, &here, "process");
-}
-
-#[test]
-#[ignore = "root"]
-fn killed_while_detaching() {
-    for wanted in [14, 11, 1] {
-        let (here, _there) = wire();
-        let name = Name::new();
-        drop(pinned(&name, &here, &["wire"]));
-        // Only removing can be slow enough to be caught: take pins away as a
-        // process that died on its way would have left them.
-        let mut pins = name.pins();
-        pins.sort_by_key(|pin| (pin == "map_meta", pin.starts_with("map"), pin.clone()));
-        while pins.len() > wanted {
-            let pin = name.dir().join(pins.remove(0));
-            std::fs::remove_file(&pin).expect("remove a pin");
-        }
-        if has_tcx() {
-            wait_for_links(&name, &here);
-        } else {
-            here.sh("tc qdisc del dev wire clsact"); // goes before the programs
-        }
-        assert_recovers(&name, &here, &format!("{wanted} pins left"));
-    }
-}
-
-/// The kernel lets go of links without pins when it has time.
-fn wait_for_links(name: &Name, here: &Netns) {
-    let pins = name.pins();
-    let links = pins.iter().filter(|pin| pin.starts_with("link")).count();
-    let end = Instant::now() + Duration::from_secs(10);
-    while present(here, "wire").len() > links {
-        assert!(Instant::now() < end, "links stay without pins");
-    }
+    assert_gone(&name, &here, &["wire"], "process");
 }

@@ -149,3 +149,13 @@ pub(crate) fn has_clsact(ns: &Netns, interface: &str) -> bool {
     ns.sh(&format!("tc qdisc show dev {interface}"))
         .contains("clsact")
 }
+
+/// Nothing is left of an instance on its interfaces or in bpffs.
+#[track_caller]
+pub(crate) fn assert_gone(name: &Name, ns: &Netns, interfaces: &[&str], when: &str) {
+    assert!(!name.dir().exists(), "{when}: {:?}", name.pins());
+    for interface in interfaces {
+        assert_eq!(present(ns, interface), [""; 0], "{when}: {interface}");
+        assert!(!has_clsact(ns, interface), "{when}: {interface}");
+    }
+}

@@ -18,8 +18,9 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 /// Of the calls that change something for others.
-const CALLS: [libc::c_long; 7] = [
+const CALLS: [libc::c_long; 8] = [
     libc::SYS_bpf,
+    libc::SYS_mount,
     libc::SYS_rename,
     libc::SYS_renameat2,
     libc::SYS_unlink,
@@ -31,17 +32,40 @@ const CALLS: [libc::c_long; 7] = [
 /// `BPF_OBJ_PIN`.
 const PIN: u64 = 6;
 
+/// Commands of `bpf` that change what others may see: elements of maps (update,
+/// delete), pins, and programs on hooks (attach, detach, links).
+const CHANGES: [u64; 8] = [2, 3, PIN, 8, 9, 28, 29, 34];
+
 /// A call that is about to be made.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) struct Call {
     number: u64,
     first: u64,
+    /// It only asks for a netlink dump.
+    asks: bool,
 }
 
 impl Call {
     /// It pins something in bpffs.
     pub(crate) fn pins(self) -> bool {
-        self.number == libc::SYS_bpf as u64 && self.first == PIN
+        self.is_bpf() && self.first == PIN
+    }
+
+    /// Before and after it, others may see something else.
+    pub(crate) fn changes(self) -> bool {
+        match self.is_bpf() {
+            true => CHANGES.contains(&self.first),
+            false => !self.asks,
+        }
+    }
+
+    /// It does the same to something else.
+    pub(crate) fn is_like(self, other: Self) -> bool {
+        self.number == other.number && (!self.is_bpf() || self.first == other.first)
+    }
+
+    fn is_bpf(self) -> bool {
+        self.number == libc::SYS_bpf as u64
     }
 }
 
@@ -139,8 +163,18 @@ fn entered(thread: Pid) -> Option<Call> {
     // SAFETY: `op` says that this is the member in use.
     let entry = unsafe { info.u.entry };
     let known = CALLS.iter().any(|&call| call as u64 == entry.nr);
-    known.then_some(Call {
+    known.then(|| Call {
         number: entry.nr,
         first: entry.args[0],
+        asks: entry.nr == libc::SYS_sendto as u64 && dumps(thread, entry.args[1]),
     })
+}
+
+/// Whether the netlink message at this address of a stopped thread asks for a
+/// dump: length and type are before the flags.
+fn dumps(thread: Pid, message: u64) -> bool {
+    let head = ptrace::read(thread, message as ptrace::AddressType);
+    let [.., low, high] = head.expect("read its memory").to_ne_bytes();
+    let dump = libc::NLM_F_DUMP as u16;
+    u16::from_ne_bytes([low, high]) & dump == dump
 }
