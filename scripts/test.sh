@@ -36,6 +36,19 @@ component() {
 	return 1
 }
 
+# linter PROGRAM: is this one installed?
+linter() {
+	command -v "$1" >/dev/null && return
+	printf '\n== %s: not installed, left out\n' "$1"
+	left_out+=("$1")
+	return 1
+}
+
+# format_of_c: does clang-format want any C otherwise?
+format_of_c() {
+	git ls-files -z '*.c' '*.h' | xargs -0 -r clang-format --dry-run -Werror
+}
+
 # total WORD: sum over the test runners' closing lines, as in "12 passed; 0 failed".
 total() {
 	sed -n "s/^test result:.* \([0-9]*\) $1.*/\1/p" "$work/log" | awk '{n += $1} END {print n + 0}'
@@ -66,6 +79,17 @@ is_root || runner=(--config "target.'cfg(all())'.runner='$PWD/scripts/as-root.sh
 
 if component fmt; then
 	step format cargo fmt --all --check || true
+fi
+if linter clang-format; then
+	step "format of C" format_of_c || true
+fi
+if linter shellcheck; then
+	step shellcheck shellcheck -x scripts/*.sh .ci/run || true
+fi
+if linter cargo-deny; then
+	# Advisories take a network, and what they say changes without a commit:
+	# `make lint` asks for them.
+	step licences cargo deny --all-features check bans licenses sources || true
 fi
 step build cargo test "${locked[@]}" "${features[@]}" --workspace --no-run || finish
 if component clippy; then
