@@ -83,6 +83,8 @@ fn all_flows_are_deleted_if_it_is_meant() {
     let netns = Netns::new();
     netns.run(&["flush", "--yes"]).failed(3, &netns.name);
     netns.run(&["attach", "lo"]).ok();
+    // None is to be over before it is deleted.
+    netns.run(&["config", "set", "udp_timeout=3600"]).ok();
     deleted(&netns.run(&["flush", "--yes"]), 0, 0);
     netns.datagrams(1000..1100);
     netns.run(&["flush"]).failed(2, "--yes");
