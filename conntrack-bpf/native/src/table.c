@@ -37,14 +37,14 @@ static _Thread_local __u32 ct_ended;
 
 /* Instead of config.h: what a loader fixes, and globals, are each table's own. */
 #define CT_CONFIG_H
-#define cfg_buckets4  (ct_here->buckets4)
-#define cfg_buckets6  (ct_here->buckets6)
-#define cfg_hash_seed (ct_here->seed)
-#define ct_settings   (ct_here->settings)
-#define cfg_cpus	CT_THREADS
-#define cfg_max_flows4	0 /* no PRESSURE */
-#define cfg_max_flows6	0
-#define cfg_replay	0
+#define cfg_buckets4   (ct_here->buckets4)
+#define cfg_buckets6   (ct_here->buckets6)
+#define cfg_hash_seed  (ct_here->seed)
+#define ct_settings    (ct_here->settings)
+#define cfg_cpus       CT_THREADS
+#define cfg_max_flows4 0 /* no PRESSURE */
+#define cfg_max_flows6 0
+#define cfg_replay     0
 static struct ct_replay ct_replay;
 static struct ct_iface ct_ifaces[CT_IF_SLOTS];
 

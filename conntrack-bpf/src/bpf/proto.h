@@ -32,8 +32,8 @@ static __always_inline int ct_one_tuple(const struct ct_pkt *pkt, const struct c
 {
 	if (key->lo[0] != key->hi[0] || key->lo_port_be != key->hi_port_be || ct_is_icmp(pkt))
 		return 0;
-	return pkt->family == 4 || (key->lo[1] == key->hi[1] && key->lo[2] == key->hi[2] &&
-				    key->lo[3] == key->hi[3]);
+	return pkt->family == 4 ||
+	       (key->lo[1] == key->hi[1] && key->lo[2] == key->hi[2] && key->lo[3] == key->hi[3]);
 }
 
 /*
