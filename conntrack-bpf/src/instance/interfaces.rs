@@ -108,10 +108,13 @@ impl Instance {
             let mut devices = devices.iter();
             devices.any(|device| device.ifindex == record.ifindex && wanted.matches(device))
         });
-        if records.is_empty() {
-            return Ok(records);
+        let known = kernel.capabilities;
+        if records.is_empty() || !(known.net_admin || known.sys_admin) {
+            return Ok(Vec::new()); // or they may not be asked for
         }
-        let live = teardown::live_hooks(self.netns()?, kernel, || self.program_ids(state))?;
+        let of = records.iter().map(|record| record.ifindex).collect();
+        let programs = || self.program_ids(state);
+        let live = teardown::live_hooks(self.netns()?, kernel, &of, programs)?;
         records.retain(|record| {
             let live = live.get(&record.ifindex).copied().unwrap_or_default();
             live.ingress.is_none() || (record.hooks.egress.is_some() && live.egress.is_none())
