@@ -4,10 +4,13 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 
 use common::Name;
 use common::builder;
+use common::foreign;
 use common::has_clsact;
+use common::has_tcx;
 use common::hooks;
 use common::link::veth;
 use common::native;
@@ -24,6 +27,8 @@ use conntrack::Keep;
 use conntrack::Mode;
 use conntrack::NetnsRef;
 use conntrack::Tracker;
+use libbpf_rs::libbpf_sys::BPF_PROG_TYPE_SCHED_CLS;
+use libbpf_rs::libbpf_sys::BPF_TCX_EGRESS;
 
 /// A namespace with two interfaces, `wa` and `wb`, and their other ends in a
 /// second one.
@@ -88,10 +93,32 @@ fn generic_mode_says_what_it_counts() {
     assert_eq!(status.interfaces[0].mode, Some(Mode::Generic));
 }
 
+/// An interface `full` that refuses native XDP with TC egress, though nothing tells
+/// beforehand: there is no room for another program on its way out, or, before
+/// tcx, its peer has more queues than it. Returns what fills it.
+fn full_wire(here: &Netns, there: &Netns) -> Vec<OwnedFd> {
+    let peer = there.path();
+    here.sh(&format!(
+        "ip link add full numrxqueues 1 type veth peer name full numtxqueues 4 netns {}",
+        peer.display()
+    ));
+    if !has_tcx() {
+        there.sh("ethtool -L full tx 4");
+        return Vec::new();
+    }
+    let link = |_| {
+        let program = foreign::program(BPF_PROG_TYPE_SCHED_CLS, c"their_tc", -1);
+        foreign::attach_tcx(here, "full", &program, BPF_TCX_EGRESS)
+    };
+    // The kernel's BPF_MPROG_MAX without its end mark.
+    (0..63).map(link).collect()
+}
+
 #[test]
 #[ignore = "root"]
 fn all_interfaces_or_none() {
-    let (here, _there) = two_wires();
+    let (here, there) = two_wires();
+    let _full = full_wire(&here, &there);
     for keep in [Keep::Process, Keep::Visible, Keep::Pinned] {
         let name = Name::new();
         let missing = builder(&name, &here, &["wa", "nowhere", "wb"]).keep(keep);
@@ -99,14 +126,14 @@ fn all_interfaces_or_none() {
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains("nowhere"), "{error}");
 
-        // Only found out at the last moment: loopback has no native XDP.
-        let refused = builder(&name, &here, &["wa", "wb", "lo"]).keep(keep);
+        // Only found out at the last moment, when others are attached.
+        let refused = builder(&name, &here, &["wa", "wb", "full"]).keep(keep);
         let error = refused.mode(Mode::Native).attach().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:#}");
-        assert!(error.to_string().contains("ct_xdp to lo"), "{error}");
+        assert!(error.to_string().contains(" to full"), "{error:#}");
 
-        for interface in ["wa", "wb", "lo"] {
-            assert_eq!(present(&here, interface), [""; 0], "{keep:?}");
+        let ours = |it: &String| it.contains(" ct_");
+        for interface in ["wa", "wb", "full"] {
+            assert!(!present(&here, interface).iter().any(ours), "{keep:?}");
             assert!(!has_clsact(&here, interface));
         }
         assert_eq!(name.pins(), [""; 0], "{keep:?}");
