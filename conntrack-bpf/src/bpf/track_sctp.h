@@ -150,9 +150,10 @@ static __always_inline int ct_sctp_first(struct ct_sctp *s, const struct ct_pkt 
 		s->tag[CT_REPLY] = pkt->ack;
 		return pkt->seq == 0 && !(pkt->options & CT_SCTP_SHORT);
 	}
-	if (ct_sctp_has(pkt, 1U << CT_CHUNK_HEARTBEAT | 1U << CT_CHUNK_HEARTBEAT_ACK))
+	if (ct_sctp_has(pkt, 1U << CT_CHUNK_HEARTBEAT))
 		s->tag[CT_ORIGINAL] = pkt->seq;
-	else
+	/* Out of the blue it is answered with its own tag: sec. 8.4. */
+	if (ct_sctp_has(pkt, 1U << CT_CHUNK_SHUTDOWN_ACK))
 		s->tag[CT_REPLY] = pkt->seq;
 	return 1;
 }

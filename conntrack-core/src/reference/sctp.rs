@@ -70,9 +70,12 @@ impl Sctp {
                 return None;
             }
             tags[1] = init.init_tag?;
-        } else if bundle.has(&[chunk::HEARTBEAT, chunk::HEARTBEAT_ACK]) {
+        }
+        if bundle.has(&[chunk::HEARTBEAT]) {
             tags[0] = bundle.tag;
-        } else {
+        }
+        // Out of the blue it is answered with its own tag (RFC 9260 8.4).
+        if bundle.has(&[chunk::SHUTDOWN_ACK]) {
             tags[1] = bundle.tag;
         }
         Some(Self {

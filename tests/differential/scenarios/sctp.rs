@@ -229,6 +229,19 @@ fn bundles(c: &mut Catalogue) {
                 .sctp(Client, 0x77, &[(0, 3, DATA)]);
         });
     }
+    // Which tags a first packet of two chunks sets.
+    for first in [0, 2, 3, 4, 5, 7, 8, 9, 10] {
+        for second in [0, 3, 4, 5, 7, 8, 9] {
+            c.v4(format!("sctp/bundle/pair/{first}/{second}"), move |s| {
+                s.sctp(Client, 0x77, &[(first, 0, &[0; 16]), (second, 0, &[0; 4])])
+                    .sctp(Server, 0x52, &[(4, 0, b"beat")])
+                    .sctp(Server, 0x77, &[(4, 0, b"beat")])
+                    .sctp(Server, 0x52, &[(0, 3, DATA)])
+                    .sctp(Client, 0x77, &[(0, 3, DATA)])
+                    .sctp(Client, 0x52, &[(5, 0, b"beat")]);
+            });
+        }
+    }
     for (name, first) in [
         ("shutdown", 7),
         ("shutdown_ack", 8),
