@@ -31,10 +31,10 @@ const BAD: [(&str, usize, usize, &str, &str); 51] = [
         "unknown key",
     ),
     (
-        "conntrack: {net.netfilter.nf_conntrack_tcp_loose: 1}",
+        "conntrack: {net.ipv4.nf_conntrack_tcp_loose: 1}",
         1,
         13,
-        "conntrack.net.netfilter.nf_conntrack_tcp_loose",
+        "conntrack.net.ipv4.nf_conntrack_tcp_loose",
         "unknown key",
     ),
     ("table: {size: 5}\n", 1, 9, "table.size", "unknown key"),
