@@ -110,9 +110,12 @@ fn a_table_that_fills_up_is_told() {
     let flows = |count: usize| {
         netns.inside(|| {
             let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
+            // All open at once: a port that is free again may be drawn again.
+            let mut open = Vec::new();
             for _ in 0..count {
                 let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
                 socket.send_to(b"?", sink.local_addr().unwrap()).unwrap();
+                open.push(socket);
             }
         });
     };
