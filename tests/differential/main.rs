@@ -1,6 +1,6 @@
 //! The same frames through nf_conntrack and through us; after each step both
 //! must say the same. `exceptions.md` lists what may differ, and why,
-//! `older_kernels.md` what is not asked of older kernels.
+//! `other_kernels.md` what is not asked of other kernels than the one we follow.
 //!
 //! Where no kernel can be asked, the reference of conntrack-core is: a second test
 //! hands the same packets to the packet path without a network.
@@ -18,10 +18,10 @@ mod entry;
 mod exceptions;
 mod frame;
 mod kernel;
+mod kernels;
 mod lab;
 #[path = "../support/netlink.rs"]
 mod netlink;
-mod older;
 mod ours;
 mod profile;
 #[path = "../support/random.rs"]
@@ -43,8 +43,8 @@ use std::time::UNIX_EPOCH;
 
 use crate::exceptions::Exceptions;
 use crate::kernel::Kernel;
+use crate::kernels::Kernels;
 use crate::lab::Lab;
-use crate::older::Older;
 use crate::ours::Ours;
 use crate::profile::PROFILES;
 use crate::profile::Profile;
@@ -69,15 +69,15 @@ const BATCH: u64 = 100;
 fn agrees_with_nf_conntrack() {
     let seed = seed();
     println!("CONNTRACK_SEED={seed}");
-    let older = Older::read();
+    let kernels = Kernels::read();
     let mut total = Report::default();
     match long() {
-        None => total = run(seed, &plan(seed, WALKS, true, older.clone())),
+        None => total = run(seed, &plan(seed, WALKS, true, kernels.clone())),
         Some(walks) => {
             for batch in 0..walks.div_ceil(BATCH) {
                 // Each batch as if it were a run of its own, to be repeated alone.
                 let (seed, walks) = (seed + batch, BATCH.min(walks - batch * BATCH));
-                total.add(run(seed, &plan(seed, walks, false, older.clone())));
+                total.add(run(seed, &plan(seed, walks, false, kernels.clone())));
                 println!("so far: {}", total.summary());
             }
         }
@@ -105,17 +105,17 @@ struct Plan {
     /// The named scenarios, too.
     named: bool,
     /// What is left out.
-    older: Older,
+    kernels: Kernels,
 }
 
-fn plan(seed: u64, walks: u64, named: bool, older: Older) -> Plan {
+fn plan(seed: u64, walks: u64, named: bool, kernels: Kernels) -> Plan {
     let mut profiles = Vec::from(PROFILES);
     profiles.push(Profile::mixed(seed));
     Plan {
         profiles,
         walks,
         named,
-        older,
+        kernels,
     }
 }
 
@@ -129,7 +129,7 @@ impl Plan {
             Catalogue::default()
         };
         catalogue.retain(|name| profile.plays(name));
-        self.older.leave_out(profile.name, &mut catalogue);
+        self.kernels.leave_out(profile.name, &mut catalogue);
         self.walks(&mut catalogue, profile, seed);
         if let Some(only) = only() {
             catalogue.retain(|name| name.contains(&only));
@@ -139,17 +139,19 @@ impl Plan {
 
     fn walks(&self, catalogue: &mut Catalogue, profile: &Profile, seed: u64) {
         let settings = profile.config(1).conntrack;
+        let without = self.kernels.without();
+        let rst = !without.rst;
         for walk in 0..self.walks {
-            let without = self.older.protocols();
+            let protocols = without.protocols.clone();
             let random = move || Random::new(seed.wrapping_mul(1000).wrapping_add(walk));
             catalogue.both(&format!("walk/tcp/{seed}-{walk}"), move |s| {
-                walk_tcp::walk(s, &mut random(), WALK_STEPS);
+                walk_tcp::walk(s, &mut random(), rst, WALK_STEPS);
             });
             catalogue.both(&format!("walk/edge/{seed}-{walk}"), move |s| {
-                walk_edge::walk(s, &mut random(), &settings, WALK_STEPS);
+                walk_edge::walk(s, &mut random(), &settings, rst, WALK_STEPS);
             });
             catalogue.both(&format!("walk/other/{seed}-{walk}"), move |s| {
-                walk_other::walk(s, &mut random(), &without, WALK_STEPS);
+                walk_other::walk(s, &mut random(), &protocols, WALK_STEPS);
             });
             catalogue.both(&format!("walk/fragment/{seed}-{walk}"), move |s| {
                 walk_fragment::walk(s, &mut random(), WALK_STEPS);
@@ -195,7 +197,7 @@ fn agrees_with_the_reference() {
         seed,
         long().unwrap_or(WALKS),
         long().is_none(),
-        Older::default(),
+        Kernels::default(),
     );
     let played = std::thread::scope(|scope| {
         let replay = |profile| {

@@ -44,6 +44,11 @@ pub(crate) fn seg(flags: u8) -> Seg {
 }
 
 impl Seg {
+    /// Whether it has this flag.
+    pub(crate) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
     pub(crate) fn seq(mut self, seq: i64) -> Self {
         self.seq = seq;
         self

@@ -38,10 +38,17 @@ struct Walker<'a> {
     /// First numbers of either end, where there is no flow to know better.
     initial: [u32; 2],
     last: Option<(End, Segment)>,
+    rst: bool,
 }
 
-/// So many segments.
-pub(crate) fn walk(script: &mut Script, random: &mut Random, settings: &Sysctls, steps: usize) {
+/// So many segments; no RST among them if that is not asked for.
+pub(crate) fn walk(
+    script: &mut Script,
+    random: &mut Random,
+    settings: &Sysctls,
+    rst: bool,
+    steps: usize,
+) {
     let ports = match random.below(3) {
         0 => vec![40000],
         1 => vec![40000, 40001],
@@ -61,6 +68,7 @@ pub(crate) fn walk(script: &mut Script, random: &mut Random, settings: &Sysctls,
         ports,
         initial,
         last: None,
+        rst,
     };
     let mut waits = 2;
     while walker.script.steps.len() < steps {
@@ -85,6 +93,9 @@ impl Walker<'_> {
     }
 
     fn send(&mut self, from: End, segment: Segment) {
+        if segment.flags & RST != 0 && !self.rst {
+            return;
+        }
         let ip = self.script.ip(from, TCP);
         let packet = ip.packet(&segment.bytes(&ip));
         self.now += SECOND / 200;

@@ -22,8 +22,8 @@ struct Belief {
 }
 
 /// So many segments of a connection that opens, talks, is disturbed, closes
-/// and opens again.
-pub(crate) fn walk(script: &mut Script, random: &mut Random, steps: usize) {
+/// and opens again; without RST if that is not asked for.
+pub(crate) fn walk(script: &mut Script, random: &mut Random, rst: bool, steps: usize) {
     let mut ends = [Belief {
         next: 0,
         window: 1000,
@@ -47,7 +47,9 @@ pub(crate) fn walk(script: &mut Script, random: &mut Random, steps: usize) {
             End::Server
         };
         let segment = segment(random, from, &mut ends);
-        script.tcp(from, segment);
+        if rst || !segment.has(RST) {
+            script.tcp(from, segment);
+        }
     }
 }
 
