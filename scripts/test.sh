@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 locked=() limit=() features=(--features conntrack-xdp/async)
-[ -z "${CI:-}" ] || { locked=(--locked) limit=(timeout 30m); }
+[ -z "${CI:-}" ] || { locked=(--locked) limit=(timeout 50m); }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=() left_out=()
