@@ -2,7 +2,8 @@
 #
 # PREFIX, DESTDIR, NAME   where `install` puts the program, and under what name
 # KERNELS, VM_RUN         what `test-kernels` boots, and with what
-# MINUTES, SEED           how long each test of `soak` goes on, and which one to repeat
+# MINUTES, SEED           how long `soak` compares, and which one to repeat
+# RESIZES                 how many resizes `soak` makes in a row
 
 SHELL := bash
 CARGO ?= cargo
@@ -10,6 +11,7 @@ PREFIX ?= /usr/local
 KERNELS ?= 6.1 6.12 running newest
 VM_RUN ?= ../shared/tools/vm-run
 MINUTES ?= 30
+RESIZES ?= 50
 LOCKED := $(if $(CI),--locked)
 
 # Cargo stays the user's; what it runs is root's.
@@ -38,13 +40,15 @@ test-kernels: ## the kernel part of the tests on KERNELS="6.1 6.12 running newes
 	@scripts/setup.sh kernels
 	@scripts/kernels.sh
 
-soak: ## MINUTES=30 of real traffic over bad wires, compared with nf_conntrack (root)
+soak: ## MINUTES=30 of real traffic compared with nf_conntrack, then kills and resizes (root)
 	@scripts/setup.sh test
-	CONNTRACK_SOAK_SECONDS=$$(($(MINUTES) * 60)) $(if $(SEED),CONNTRACK_SEED=$(SEED)) \
-		$(CARGO) test $(LOCKED) $(ROOT_RUNNER) -p conntrack-xdp --test soak -- --ignored --test-threads=1 --nocapture
+	CONNTRACK_SOAK_SECONDS=$$(($(MINUTES) * 60)) CONNTRACK_KILLS=200 $(if $(SEED),CONNTRACK_SEED=$(SEED)) \
+		$(CARGO) test $(LOCKED) $(ROOT_RUNNER) -p conntrack-xdp --test soak --test kills -- --ignored --test-threads=1 --nocapture
+	CONNTRACK_RESIZES=$(RESIZES) CONNTRACK_RESIZE_KILLS=all $(CARGO) test $(LOCKED) $(ROOT_RUNNER) -p conntrack-xdp \
+		--test resize --test resize_killed -- --ignored --test-threads=1 --nocapture
 
 bench: ## the benchmarks behind the README's figures (root)
-	@scripts/setup.sh build
+	@scripts/setup.sh test
 	$(CARGO) bench $(LOCKED) $(ROOT_RUNNER) -p conntrack-bench
 
 fmt: ## format Rust, and C where clang-format is installed

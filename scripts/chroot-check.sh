@@ -77,6 +77,8 @@ inside() {
 	local root=$1 command begin status=0 left
 	shift
 	begin=$SECONDS
+	# `ip netns` changes how its root is mounted; a mere folder is not.
+	mount --bind "$root" "$root"
 	say "debootstrap $suite"
 	make_debian "$root"
 	mount -t proc proc "$root/proc"
@@ -142,7 +144,9 @@ if [ "${1:-}" = --inside ]; then
 fi
 
 is_root || die "needs root: sudo -E $0"
-command -v cargo rustc git >/dev/null || die "cargo, rustc and git are needed"
+for needed in cargo rustc git; do
+	command -v $needed >/dev/null || die "cargo, rustc and git are needed: $needed is missing"
+done
 command -v debootstrap >/dev/null || die "debootstrap is missing: apt-get install debootstrap"
 command -v bpftool >/dev/null || say "bpftool is not installed: loaded programs are not looked at"
 [ $# -gt 0 ] || set -- "make demo" "make test"

@@ -23,3 +23,12 @@ as_root() {
 		die "needs root and there is no sudo; run as root: $*"
 	fi
 }
+
+# test_programs PACKAGES OPTION…: builds with cargo's options; a line "name folder
+# program" for each test program of a package that PACKAGES matches, with tabs.
+test_programs() {
+	local packages=$1
+	shift
+	cargo test "$@" --no-run --message-format=json |
+		sed -nE '/"profile":\{[^}]*"test":true/s/.*"package_id":"[^"]*conntrack-('"$packages"')[#@][^"]*","manifest_path":"([^"]*)\/Cargo.toml".*"name":"([^"]*)".*"executable":"([^"]*)".*/\1 \3\t\2\t\4/p'
+}

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# kernels.sh: the kernel part of the test suite on several kernels.
+# kernels.sh: the kernel part of the test suite on several kernels: that of the BPF
+# program and of the library. The command line asks the kernel through these only.
 #
 # KERNELS    "6.1 6.12 running newest"; "running" is this machine's own
 # VM_RUN     the program that boots a kernel with this root file system and runs
@@ -17,15 +18,6 @@ timeout=${TIMEOUT:-3600}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# test_programs: a line "name folder program" for each test program that needs a
-# kernel, separated by tabs. Built with the whole workspace, as `make test` does,
-# so that nothing is compiled twice.
-test_programs() {
-	cargo test --workspace --lib --bins --tests --no-run --message-format=json |
-		sed -n '/"profile":{[^}]*"test":true/s/.*"package_id":"[^"]*conntrack-\(bpf\|xdp\)[#@][^"]*","manifest_path":"\([^"]*\)\/Cargo.toml".*"name":"\([^"]*\)".*"executable":"\([^"]*\)".*/\1 \3\t\2\t\4/p' |
-		grep -E "${TESTS:-.}"
-}
-
 # on_kernel KERNEL: runs them all on it; its last line is "kernel-tests: PASSED FAILED".
 on_kernel() {
 	if [ "$1" = running ]; then
@@ -37,7 +29,8 @@ on_kernel() {
 		--env CONNTRACK_TEST_KERNEL_MATRIX=1 -- scripts/kernels-guest.sh "$work/programs"
 }
 
-test_programs >"$work/programs" || die "no test program was built"
+# Built with the whole workspace, as `make test` does, so that nothing is compiled twice.
+test_programs 'bpf|xdp' --workspace --lib --bins --tests | grep -E "${TESTS:-.}" >"$work/programs" || die "no test program was built"
 passed=0 failed=0
 for kernel in $kernels; do
 	printf '\n== kernel %s\n' "$kernel"

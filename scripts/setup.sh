@@ -34,7 +34,10 @@ needs() {
 		test    cmd     iperf3             iperf3            iperf3                iperf3           iperf3        iperf
 		test    cmd     curl               curl              curl                  curl             curl          curl
 		test    cmd     ethtool            ethtool           ethtool               ethtool          ethtool       ethtool
+		test    sbin    sshd               openssh-server    openssh-server        openssh          openssh-server openssh-server
+		test    cmd     ssh                openssh-client    openssh-clients       openssh          openssh-client openssh-clients
 		test    cmd     tcpdump            tcpdump           tcpdump               tcpdump          tcpdump       tcpdump
+		test    sbin    p0f                p0f               p0f                   p0f              p0f           p0f
 		test    cmd     setpriv            util-linux        util-linux            util-linux       setpriv       util-linux
 		test    cmd     stty               coreutils         coreutils             coreutils        coreutils     coreutils
 		kernels cmd     qemu-system-x86_64 qemu-system-x86   qemu-system-x86-core  qemu-system-x86  qemu-system-x86_64 qemu-x86
@@ -51,6 +54,7 @@ needs() {
 found() {
 	case $1 in
 	cmd) command -v "$2" >/dev/null ;;
+	sbin) command -v "$2" >/dev/null || [ -x "/usr/sbin/$2" ] ;;
 	lib) command -v pkg-config >/dev/null && pkg-config --exists "$2" ;;
 	file) compgen -G "/usr/include/$2" >/dev/null ;;
 	# Ours has the same name: ask the one that is found who it is.

@@ -44,6 +44,7 @@ linter() {
 	return 1
 }
 
+# shellcheck disable=SC2317 # step calls it
 # format_of_c: does clang-format want any C otherwise?
 format_of_c() {
 	git ls-files -z '*.c' '*.h' | xargs -0 -r clang-format --dry-run -Werror
@@ -74,8 +75,6 @@ finish() {
 }
 
 export RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings"
-runner=()
-is_root || runner=(--config "target.'cfg(all())'.runner='$PWD/scripts/as-root.sh'")
 
 if component fmt; then
 	step format cargo fmt --all --check || true
@@ -102,7 +101,7 @@ mark=CONNTRACK_TEST_RUN=$$-$RANDOM
 # Built with the tests.
 leftovers=(env "MARK=$mark" "LOADED=${CARGO_TARGET_DIR:-target}/debug/examples/loaded" scripts/leftovers.sh)
 as_root "${leftovers[@]}" snapshot >"$work/before"
-step "root tests" "${limit[@]}" env "$mark" cargo test "${locked[@]}" "${features[@]}" "${runner[@]}" --workspace --lib --bins --tests \
-	--no-fail-fast -- --ignored --test-threads=1 || true
+test_programs '[a-z]+' "${locked[@]}" "${features[@]}" --workspace --lib --bins --tests >"$work/programs" || failed+=("root tests")
+step "root tests" as_root "${limit[@]}" env "$mark" scripts/root-tests.sh "$work/programs" || true
 step "nothing left behind" as_root "${leftovers[@]}" compare "$work/before" || true
 finish

@@ -4,6 +4,7 @@ use conntrack_bpf::Clock;
 use conntrack_bpf::counters;
 use conntrack_bpf::names::Names;
 use conntrack_bpf::sweep;
+use conntrack_bpf::table::Tables;
 use conntrack_core::Counters;
 use conntrack_core::stats::InterfaceCounts;
 
@@ -24,7 +25,7 @@ impl Tracker {
     /// What the kernel says to reading the maps, or /proc is not mounted.
     pub fn stats(&self) -> Result<Counters> {
         let instance = self.instance();
-        let datapath = instance.datapath();
+        let datapath = instance.datapath_to_read()?;
         let meter = self.reader().meter(&datapath)?;
         let records = instance.records()?;
         let mut names = Names::of(instance)?;
@@ -42,11 +43,13 @@ impl Tracker {
             Some((stats, levels)) => (Some(stats), levels),
             None => (None, Default::default()),
         };
+        let count = |tables: &Tables| Ok(tables.count(&Clock::live()?));
+        let flows = self.reader().whole(instance, count)?;
         Ok(Counters {
             sweep,
             pressure,
             interfaces: interfaces.collect(),
-            flows: self.reader().tables(&datapath)?.count(&Clock::live()?),
+            flows,
             memory_bytes: counters::memory_bytes(&datapath.maps)?,
             ..meter.read()
         })

@@ -280,13 +280,17 @@ fn kernel_report(kernel: &KernelSupport) -> KernelReport {
         ),
         ("btf", Some(kernel.btf), "the kernel's types; not needed"),
         ("xdp_link", kernel.xdp_link, "attach XDP (Linux 5.9)"),
-        ("timer", kernel.timer, "sweep expired flows (Linux 5.15)"),
         (
-            "bloom_filter",
-            kernel.bloom_filter,
-            "look bans up faster (Linux 5.16)",
+            "timer",
+            kernel.timer,
+            "sweep expired flows (Linux 5.15, with bpf_loop)",
         ),
-        ("bpf_loop", kernel.bpf_loop, "sweep faster (Linux 5.17)"),
+        ("bloom_filter", kernel.bloom_filter, "not used (Linux 5.16)"),
+        (
+            "bpf_loop",
+            kernel.bpf_loop,
+            "sweep at all, and tell of pressure (Linux 5.17)",
+        ),
         (
             "xdp_frags",
             kernel.xdp_frags,
@@ -294,6 +298,11 @@ fn kernel_report(kernel: &KernelSupport) -> KernelReport {
         ),
         ("tcx", kernel.tcx, "TC programs by links (Linux 6.6)"),
         ("arena", kernel.arena, "not used (Linux 6.9)"),
+        (
+            "preempt_rt",
+            Some(kernel.realtime),
+            "where it is, packets that interrupt others pass untracked",
+        ),
     ];
     let facts = facts.into_iter().map(|(name, present, purpose)| Fact {
         name,

@@ -4,6 +4,7 @@ use std::iter::FusedIterator;
 
 use conntrack_bpf::Clock;
 use conntrack_bpf::names::Names;
+use conntrack_bpf::table::Tables;
 use conntrack_bpf::table::Walk;
 use conntrack_core::Flow;
 use conntrack_core::FlowFilter;
@@ -105,8 +106,11 @@ impl Tracker {
     /// An error in reading is an item of the iteration.
     pub fn flows(&self) -> Flows {
         let made = || {
-            let tables = self.reader().tables(&self.instance().datapath())?;
+            let tables = self.reader().tables(self.instance())?;
             let walk = tables.walk(FlowFilter::default(), Clock::live()?);
+            let instance = self.weak_instance();
+            let renew = move || instance.upgrade().map(|it| it.tables_to_read()).transpose();
+            let walk = walk.renewed(renew);
             Ok((walk, Some(Names::of(self.instance())?)))
         };
         Flows::new(made())
@@ -129,8 +133,9 @@ impl Tracker {
     /// What the kernel says to reading the table; `Other` if the row makes no
     /// sense.
     pub fn flow(&self, name: &FlowKey) -> Result<Option<Flow>> {
-        let tables = self.reader().tables(&self.instance().datapath())?;
-        let mut found = tables.find(name, &Clock::live()?)?;
+        let clock = Clock::live()?;
+        let find = |tables: &Tables| tables.find(name, &clock);
+        let mut found = self.reader().whole(self.instance(), find)?;
         if let Some(flow) = &mut found {
             name_interface(flow, Some(&mut Names::of(self.instance())?));
         }

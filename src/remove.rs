@@ -20,8 +20,11 @@ impl Tracker {
     /// # Errors
     /// What the kernel says; flows may have been removed by then.
     pub fn flush(&self) -> Result<u64> {
-        let datapath = self.instance().datapath_now();
-        remove::all(&datapath, self.reader().tables(&datapath)?)
+        let mut removed = 0;
+        self.reader().whole(self.instance(), |tables| {
+            removed += remove::all(&self.instance().datapath_now(), tables)?;
+            Ok(removed)
+        })
     }
 
     /// Removes one flow by its name, whoever opened it; whether it was there.
@@ -38,9 +41,12 @@ impl Tracker {
     /// # Errors
     /// What the kernel says; `Other` if its row makes no sense.
     pub fn delete(&self, name: &FlowKey) -> Result<bool> {
-        let datapath = self.instance().datapath_now();
-        let tables = self.reader().tables(&datapath)?;
-        remove::named(&datapath, tables, name, &Clock::live()?)
+        let mut removed = false;
+        self.reader().whole(self.instance(), |tables| {
+            let datapath = self.instance().datapath_now();
+            removed = removed || remove::named(&datapath, tables, name, &Clock::live()?)?;
+            Ok(removed)
+        })
     }
 
     /// Removes the flows that meet all conditions of the filter when their turn
@@ -51,8 +57,11 @@ impl Tracker {
     /// What the kernel says; `Other` if a row makes no sense, after all others
     /// have been looked at.
     pub fn delete_matching(&self, filter: FlowFilter) -> Result<u64> {
-        let datapath = self.instance().datapath_now();
-        let tables = self.reader().tables(&datapath)?;
-        remove::matching(&datapath, tables, filter, Clock::live()?)
+        let mut removed = 0;
+        self.reader().whole(self.instance(), |tables| {
+            let datapath = self.instance().datapath_now();
+            removed += remove::matching(&datapath, tables, filter.clone(), Clock::live()?)?;
+            Ok(removed)
+        })
     }
 }

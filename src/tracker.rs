@@ -16,7 +16,9 @@ use crate::Error;
 use crate::ErrorKind;
 use crate::KernelSysctls;
 use crate::NetnsRef;
+use crate::ResizeReport;
 use crate::Result;
+use crate::TableConfig;
 use crate::TrackerBuilder;
 use crate::UpgradeReport;
 use crate::reader::Reader;
@@ -180,7 +182,8 @@ impl Tracker {
     ///
     /// A process that dies on the way leaves a tracker that runs on, some hooks
     /// with the programs of the one version and some with those of the other;
-    /// another upgrade ends that.
+    /// another upgrade ends that. A [resize](Tracker::resize) that was cut short is
+    /// ended first.
     ///
     /// # Errors
     /// `InUse` if another process keeps it in the foreground, or does not come to
@@ -189,6 +192,36 @@ impl Tracker {
     /// the kernel refuses: then the programs are those of before.
     pub fn upgrade(&self) -> Result<UpgradeReport> {
         self.instance.upgrade()
+    }
+
+    /// Gives it flow tables of another size, while packets run: none passes unseen, no
+    /// flow is lost, counters and events go on. Flows move to the new tables when a
+    /// packet of theirs comes, and the rest is moved by this call, which waits for it.
+    /// Both tables take memory until then. Whoever has the tracker open finds the new
+    /// tables by itself. Its programs are those of this version of the crate then, as
+    /// after [`Tracker::upgrade`].
+    ///
+    /// A process that dies on the way leaves a tracker that runs on, with both tables in
+    /// use; another resize, or an upgrade, ends that.
+    ///
+    /// ```no_run
+    /// use conntrack::{ByteSize, TableConfig, Tracker};
+    ///
+    /// # fn main() -> Result<(), conntrack::Error> {
+    /// let tracker = Tracker::open("default")?;
+    /// let report = tracker.resize(&TableConfig::within(ByteSize(1 << 30)))?;
+    /// println!("{} flows have moved", report.moved);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for a size that cannot be, of which the flows there are would take more
+    /// than 80 %, or that this host has not the memory for; else as [`Tracker::upgrade`].
+    /// Nothing is changed then. `Other` if there are flows that find no place in the new
+    /// tables, because others have taken the slots that they could have: all tables stay
+    /// in use, and the next resize goes on.
+    pub fn resize(&self, table: &TableConfig) -> Result<ResizeReport> {
+        self.instance.resize(table)
     }
 
     /// Takes its programs off all interfaces and removes its pins.

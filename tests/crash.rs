@@ -166,11 +166,11 @@ fn killed_in_the_foreground() {
     // Links go with their process; filters, on kernels before tcx, do not.
     let left = hooks_now().remove(0).1;
     assert_eq!(left.ingress, None);
+    assert!(Tracker::open(&name.0).unwrap().is_dead());
     let again = builder(&name, &here, &["wire"]).keep(Keep::Pinned).attach();
-    match again {
-        Ok(tracker) => assert_eq!(hooks(&tracker), [("wire".to_owned(), native())]),
-        Err(error) => assert!(left.egress.is_some(), "{error:#}"),
-    }
+    let tracker = again.expect("attach in the place of a dead process");
+    assert_eq!(hooks(&tracker), [("wire".to_owned(), native())]);
+    assert_eq!(present(&here, "wire").len(), 2, "nothing of the dead one");
     conntrack::detach(&name.0).unwrap();
     assert_gone(&name, &here, &["wire"], "foreground");
 }

@@ -70,7 +70,8 @@ fn the_verdict_is_about_what_was_asked() {
     for mode in [Mode::Native, Mode::Offload] {
         let lo = doctor(&here, &["lo"], mode);
         assert_eq!(lo.verdict, Verdict::Impossible, "{mode:?}");
-        assert!(lo.reasons[0].contains("no driver"), "{:?}", lo.reasons);
+        let said = lo.reasons.iter().any(|reason| reason.contains("no driver"));
+        assert!(said, "{:?}", lo.reasons);
         let attached = builder(&Name::new(), &here, &["lo"]).mode(mode).attach();
         assert_eq!(attached.unwrap_err().kind(), ErrorKind::Unsupported);
     }

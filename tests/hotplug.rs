@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::io::Write;
+
 use conntrack::Change;
 use conntrack::ErrorKind;
 use conntrack::Follow;
@@ -23,6 +25,7 @@ use support::peer::ping;
 use support::row;
 use support::row::Row;
 use support::tracked;
+use tempfile::NamedTempFile;
 
 /// A tracker that waits for what these names and patterns stand for.
 fn waiting(ns: &Netns, names: &[&str], mode: Mode) -> (Tracker, Follow) {
@@ -159,6 +162,36 @@ fn what_is_moved_to_another_namespace_and_back() {
     to(&other, &here);
     assert_eq!(changes(&mut follow), ["-v0 it is gone", "+v0"]);
     assert_eq!(attached(&tracker), ["v0"]);
+}
+
+/// More changes than the socket holds messages of, none of them heard: what is attached
+/// is then looked up.
+#[test]
+#[ignore = "root"]
+fn what_was_not_heard_is_looked_up() {
+    let (here, there, other) = (Netns::new(), Netns::new(), Netns::new());
+    let (tracker, mut follow) = waiting(&here, &["v*"], Mode::Auto);
+    for name in ["v0", "v1"] {
+        veth((&here, name), (&there, name));
+    }
+    veth((&here, "noise"), (&there, "noise"));
+    assert_eq!(changes(&mut follow), ["+v0", "+v1"]);
+    let mut batch = NamedTempFile::new().expect("a file");
+    for number in 0..3000 {
+        writeln!(batch, "link set noise alias a{number}").expect("write");
+    }
+    here.sh(&format!("ip -batch {}", batch.path().display()));
+    // There and back, which costs it its hooks.
+    here.sh(&format!("ip link set v0 netns {}", other.path().display()));
+    other.sh(&format!("ip link set v0 netns {}", here.path().display()));
+    here.sh("ip link set v0 up");
+    veth((&here, "v2"), (&there, "v2"));
+    let said = changes(&mut follow);
+    assert_eq!(said[0], "-v0 it is gone");
+    let mut attached = attached(&tracker);
+    attached.sort_unstable();
+    assert_eq!(attached, ["v0", "v1", "v2"], "{said:?}");
+    assert_eq!(changes(&mut follow), [""; 0]);
 }
 
 /// A namespace at the end of a wire, `10.<net>.0.<host>`.

@@ -8,12 +8,18 @@
 //!   did not count,
 //! - where segments crossed the wire as such, our packets and bytes are the
 //!   interface's.
+//!
+//! That TC was handed super-packets at all says a filter behind ours, which looks
+//! at their `gso_segs`.
 
+#[path = "common/supers.rs"]
+mod supers;
 mod support;
 
 use std::time::Instant;
 
 use conntrack::Mode;
+use supers::Supers;
 use support::eventually;
 use support::gigabyte;
 use support::kernel;
@@ -67,8 +73,10 @@ impl Stream {
     }
 }
 
-/// Sends a stream and compares; super-packets were seen where it was counted.
-fn assert_segments(pair: &Pair, stream: Stream) {
+/// Sends a stream and compares; super-packets were seen where it was counted, and
+/// by TC if that is where we are.
+fn assert_segments(pair: &Pair, supers: &Supers, stream: Stream, by_tc: bool) {
+    let supers_before = supers.seen();
     let sent = || [&pair.peer, &pair.host].map(Netns::segments_sent);
     let before = sent();
     iperf(
@@ -101,6 +109,15 @@ fn assert_segments(pair: &Pair, stream: Stream) {
         ours[way].packets > 2 * theirs[way].packets,
         "no super-packets: {ours:?} {theirs:?}"
     );
+    let handed = supers.seen()[way] - supers_before[way];
+    if by_tc {
+        assert!(handed > 0, "no packet with gso_segs > 1 came to TC");
+    }
+    assert!(
+        handed <= theirs[way].packets,
+        "{handed} packets with gso_segs > 1, {} in all",
+        theirs[way].packets
+    );
 }
 
 /// Counts apart, both trackers tell the same.
@@ -114,6 +131,7 @@ fn assert_same_flows(pair: &Pair) {
 
 fn super_packets(mode: Mode) {
     let pair = Pair::new(mode, Offloads::On, 1500);
+    let supers = Supers::count(&pair.host, "inner");
     let there = Stream {
         addr: HOST4,
         bytes: gigabyte(),
@@ -124,8 +142,8 @@ fn super_packets(mode: Mode) {
         bytes: gigabyte() / 4,
         back: true,
     };
-    assert_segments(&pair, there);
-    assert_segments(&pair, back);
+    assert_segments(&pair, &supers, there, mode == Mode::Tc);
+    assert_segments(&pair, &supers, back, true);
     assert_same_flows(&pair);
 }
 
@@ -151,12 +169,13 @@ fn super_packets_by_xdp() {
 #[ignore = "root"]
 fn merged_on_receipt_by_tc() {
     let pair = Pair::new(Mode::Tc, Offloads::Software, 1500);
+    let supers = Supers::count(&pair.host, "inner");
     let stream = Stream {
         addr: HOST4,
         bytes: gigabyte() / 4,
         back: false,
     };
-    assert_segments(&pair, stream);
+    assert_segments(&pair, &supers, stream, true);
     pair.assert_wire();
     assert_same_flows(&pair);
 }

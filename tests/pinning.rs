@@ -35,14 +35,19 @@ fn wire() -> (Netns, Netns) {
     (here, there)
 }
 
-const MAPS: [&str; 13] = [
+const MAPS: [&str; 18] = [
+    "map_allow",
     "map_attach",
+    "map_bans",
     "map_cpu",
     "map_frag",
     "map_ifaces",
     "map_ifstats",
     "map_listeners",
+    "map_lists",
     "map_meta",
+    "map_notes",
+    "map_policy",
     "map_replay",
     "map_rings",
     "map_settings",
@@ -349,7 +354,20 @@ fn another_version_of_the_layout_is_left_alone() {
             .unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::AbiMismatch, "{error:#}");
-        assert!(error.to_string().contains("v4294967295"), "{error}");
+        let text = error.to_string();
+        // What is not kept, and what to do.
+        for words in [
+            "v4294967295",
+            "flows",
+            "bans",
+            "allowed",
+            "settings",
+            "interfaces cannot be taken over",
+            "`detach --force`",
+            "attach anew",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
     }
     assert_eq!(present(&here, "wire").len(), 2, "untouched");
     // Version 1 was tidied away if that was its last instance.

@@ -4,7 +4,9 @@ mod support;
 
 use std::net::SocketAddr;
 use std::net::UdpSocket;
+use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use conntrack::Config;
 use conntrack::Event;
@@ -25,9 +27,13 @@ const ROOM: u32 = 500;
 
 /// From this many ports; nobody answers.
 fn send(from: &Netns, to: SocketAddr, ports: std::ops::Range<u16>) {
+    let any = match to.is_ipv4() {
+        true => "0.0.0.0",
+        false => "::",
+    };
     from.run(|| {
         for port in ports {
-            let socket = UdpSocket::bind(("0.0.0.0", port)).expect("a socket");
+            let socket = UdpSocket::bind((any, port)).expect("a socket");
             socket.send_to(b"?", to).expect("send");
         }
     });
@@ -128,5 +134,89 @@ fn a_table_that_fills_up_says_so() {
         count => Err(format!("{count} flows")),
     });
     assert!(events.next_timeout(Duration::ZERO).is_ok());
+    tracker.detach().expect("detach");
+}
+
+/// The longest delay of a DESTROY that is promised: a time round of the sweep.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Of each family. With as many as it is sized for, in a table this small, one or two
+/// find no place near and push others out.
+const FLOWS: u32 = ROOM * 4 / 5;
+
+/// Attaches, and lets go of it.
+fn attach(host: &Netns, name: &str) {
+    let mut config = Config::default();
+    config.sweep.interval = INTERVAL.as_secs() as u32;
+    config.table.max_flows_v6 = Some(ROOM);
+    let builder = Tracker::builder().config(config).instance(name);
+    let builder = builder.netns(NetnsRef::Path(host.path()));
+    let builder = builder.interface("inner").max_flows(ROOM);
+    drop(builder.keep(Keep::Pinned).attach().expect("attach"));
+}
+
+/// An instance that is detached on the way out, however the test ends.
+struct Instance(String);
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // Unless the test has done it.
+        let _ = conntrack::detach(&self.0);
+    }
+}
+
+/// Somebody listens, and does nothing else: no process holds the tracker.
+#[test]
+#[ignore = "root"]
+fn destroy_comes_within_the_interval_without_a_process() {
+    let (host, peer) = (Netns::new(), Netns::new());
+    let (inner, outer) = veth((&host, "inner"), (&peer, "outer"));
+    inner.addr("10.7.0.1/24").addr("fd07::1/64");
+    outer.addr("10.7.0.2/24").addr("fd07::2/64");
+    let name = format!("ctexpiry-{}", std::process::id());
+    let _instance = Instance(name.clone());
+    attach(&host, &name);
+    let to = ["10.7.0.1:9", "[fd07::1]:9"].map(|to| to.parse().expect("an address"));
+    let fill = |first: u16| to.map(|to| send(&peer, to, first..first + FLOWS as u16));
+    let began = Instant::now();
+    fill(10_000);
+
+    let tracker = Tracker::open(&name).expect("open");
+    let events = tracker.events_builder().types([EventType::Destroy]);
+    let mut events = events.listen().expect("listen");
+    // The first is over in some seconds, the others as long after it as they came.
+    let timeout = began.elapsed() + Duration::from_secs(3);
+    let set = tracker.update_sysctls(|sysctls| sysctls.udp_timeout = timeout.as_secs() as u32);
+    set.expect("set the timeout");
+    drop(tracker);
+    let mut worst = 0;
+    for _ in 0..2 * FLOWS {
+        let event = next(&mut events);
+        let What::Destroy(flow, GoneReason::Timeout) = event.what else {
+            panic!("{event:?}");
+        };
+        let over = flow.last_seen.0 + timeout.as_secs() as i64 * 1_000_000_000;
+        let late = event.time.0 - over;
+        assert!(late >= 0, "{flow:?} ended {late} ns late");
+        worst = worst.max(late);
+    }
+    println!("{} flows, each {worst} ns late at the most", 2 * FLOWS);
+    // As long again for a machine that has other things to do.
+    assert!(worst < 2 * INTERVAL.as_nanos() as i64, "{worst} ns late");
+    assert_eq!(events.lost().total(), 0);
+    assert_eq!(events.try_next().expect("no event"), None);
+
+    // A slot that was given back rests before it is used again.
+    thread::sleep(Duration::from_millis(500));
+    fill(30_000);
+    let tracker = Tracker::open(&name).expect("open");
+    support::eventually("new flows fit", || {
+        let stats = tracker.stats().expect("counters");
+        assert_eq!(stats.table.evicted(), 0);
+        match stats.flows.active == u64::from(2 * FLOWS) {
+            true => Ok(()),
+            false => Err(format!("{:?}", stats.flows)),
+        }
+    });
     tracker.detach().expect("detach");
 }

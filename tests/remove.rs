@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::Name;
 use common::builder;
+use common::priority::go_first;
 use common::programs;
 use common::traffic::Sent;
 use common::traffic::Traffic;
@@ -22,6 +23,7 @@ use conntrack::GoneReason;
 use conntrack::Keep;
 use conntrack::Mode;
 use conntrack::Protocol;
+use conntrack::TableConfig;
 use conntrack::Tracker;
 use conntrack::What;
 
@@ -166,27 +168,56 @@ fn assert_exact(tracker: &Tracker, traffic: &Traffic, sent: &Sent, told: &Told, 
     assert!((seen..=most).contains(&all), "{all} of {seen}");
 }
 
+/// Removes under traffic until `meanwhile` is done, and once more.
+fn counts_and_events_stay_exact(mode: Mode, meanwhile: impl FnOnce(&Tracker) + Send) {
+    let wire = Wire::new();
+    let name = Name::new();
+    let tracker = track(&name, &wire, mode);
+    let (listening, silent) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let told = scope.spawn(|| listen(&tracker, &listening, &silent));
+        while !listening.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        let mut traffic = wire.start();
+        let meanwhile = scope.spawn(|| meanwhile(&tracker));
+        let mut removed = Removed::default();
+        while !meanwhile.is_finished() {
+            removed = removed.and(remove_by_two(&name, &traffic));
+        }
+        meanwhile.join().expect("what is done meanwhile");
+        removed = removed.and(remove_by_two(&name, &traffic));
+        let sent = traffic.finish(&tracker);
+        silent.store(true, Ordering::Release);
+        let told = told.join().expect("the listener");
+        assert_exact(&tracker, &traffic, &sent, &told, &removed);
+    });
+}
+
 #[test]
 #[ignore = "root"]
 fn under_traffic_counts_and_events_stay_exact() {
     for mode in [Mode::Auto, Mode::Tc] {
-        let wire = Wire::new();
-        let name = Name::new();
-        let tracker = track(&name, &wire, mode);
-        let (listening, silent) = (AtomicBool::new(false), AtomicBool::new(false));
-        thread::scope(|scope| {
-            let told = scope.spawn(|| listen(&tracker, &listening, &silent));
-            while !listening.load(Ordering::Acquire) {
-                thread::yield_now();
-            }
-            let mut traffic = wire.start();
-            let removed = remove_by_two(&name, &traffic);
-            let sent = traffic.finish(&tracker);
-            silent.store(true, Ordering::Release);
-            let told = told.join().expect("the listener");
-            assert_exact(&tracker, &traffic, &sent, &told, &removed);
-        });
+        counts_and_events_stay_exact(mode, |_| {});
     }
+}
+
+/// Flows are taken out of either table, on their way, and while they are swept.
+#[test]
+#[ignore = "root"]
+fn while_tables_are_replaced_counts_and_events_stay_exact() {
+    counts_and_events_stay_exact(Mode::Auto, |tracker| {
+        go_first();
+        for max_flows in [20_000, 70_000, 30_000].into_iter() {
+            let table = TableConfig {
+                max_flows,
+                ..TableConfig::default()
+            };
+            let report = tracker.resize(&table).expect("resize");
+            println!("{report:?}");
+            tracker.sweep().expect("sweep");
+        }
+    });
 }
 
 #[test]

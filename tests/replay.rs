@@ -105,7 +105,7 @@ fn a_capture_gives_its_flows() {
 
     let counters = replay.counters().expect("counters");
     assert_eq!(counters.packets, capture.len() as u64);
-    let bytes = capture.iter().map(|(_, packet)| packet.ip_len()).sum();
+    let bytes: u64 = capture.iter().map(|(_, packet)| packet.ip_len()).sum();
     assert_eq!(counters.bytes, bytes);
     assert_eq!(counters.flows.active, 6);
     assert!(counters.interfaces.is_empty() && counters.memory_bytes > 0);

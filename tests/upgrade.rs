@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -52,7 +53,14 @@ fn times(many: usize) -> usize {
 fn track(name: &Name, wire: &Wire, mode: Mode) -> Tracker {
     let builder = builder(name, &wire.here, &["wire"]).max_flows(100_000);
     let builder = builder.mode(mode).keep(Keep::Pinned);
-    builder.attach().expect("attach")
+    let tracker = builder.attach().expect("attach");
+    // Flows do not end while a test goes on.
+    let set = tracker.update_sysctls(|sysctls| {
+        sysctls.udp_timeout = 3600;
+        sysctls.udp_timeout_stream = 3600;
+    });
+    set.expect("set the timeouts");
+    tracker
 }
 
 /// Looks at a tracker all the while, and finds it whole at every moment.
@@ -158,6 +166,37 @@ fn count_new(tracker: &Tracker, done: &AtomicBool) -> u64 {
     count
 }
 
+/// Makes it one that an older version had set up: what tells them apart is its record.
+fn make_older(name: &Name, version: &str) {
+    let meta = libbpf_rs::MapHandle::from_pinned_path(name.dir().join("map_meta"));
+    let meta = meta.expect("the record");
+    let key = [0; 4];
+    let any = libbpf_rs::MapFlags::ANY;
+    let value = libbpf_rs::MapCore::lookup(&meta, &key, any).expect("read");
+    let mut value = value.expect("a record");
+    let at = value
+        .windows(version.len())
+        .position(|text| text == version.as_bytes());
+    let at = at.expect("the version");
+    value[at..at + version.len()].fill(0);
+    value[at..at + 3].copy_from_slice(b"0.0");
+    libbpf_rs::MapCore::update(&meta, &key, &value, any).expect("write");
+}
+
+/// When each flow began.
+fn starts(tracker: &Tracker) -> Vec<(FlowKey, i64)> {
+    let flows = tracker.flows().map(|flow| flow.expect("a flow"));
+    flows.map(|flow| (flow.key(), flow.start.0)).collect()
+}
+
+fn assert_began(tracker: &Tracker, before: &[(FlowKey, i64)]) {
+    let now: HashMap<_, _> = starts(tracker).into_iter().collect();
+    for (key, start) in before {
+        let now = now.get(key).unwrap_or_else(|| panic!("{key} is gone"));
+        assert!((now - start).abs() < CLOCKS, "{key}: {start} {now}");
+    }
+}
+
 #[test]
 #[ignore = "root"]
 fn twenty_in_a_row_under_traffic_lose_no_packet() {
@@ -177,8 +216,11 @@ fn twenty_in_a_row_under_traffic_lose_no_packet() {
         scope.spawn(|| looks.store(watch.until(&upgraded), Ordering::Relaxed));
         let mut known = programs::ids(&tracker);
         for _ in 0..times(20) {
+            let before = starts(&tracker);
+            make_older(&name, &first.version);
             let report = conntrack::upgrade(&name.0).expect("upgrade");
-            assert_eq!(report.from, report.to, "of one version");
+            assert_eq!((report.from.as_str(), &report.to), ("0.0", &first.version));
+            assert_began(&tracker, &before);
             // This one did not do it, and knows all the same.
             let now = programs::ids(&tracker);
             assert!(now.is_disjoint(&known), "{now:?} {known:?}");
@@ -357,20 +399,7 @@ fn the_version_of_the_programs_is_told() {
     let name = Name::new();
     let tracker = pinned(&name, &wire.here, &["wire"]);
     let version = tracker.status().expect("status").version;
-    // As if an older version had set it up.
-    let meta = libbpf_rs::MapHandle::from_pinned_path(name.dir().join("map_meta"));
-    let meta = meta.expect("the record");
-    let key = [0; 4];
-    let any = libbpf_rs::MapFlags::ANY;
-    let value = libbpf_rs::MapCore::lookup(&meta, &key, any).expect("read");
-    let mut value = value.expect("a record");
-    let at = value
-        .windows(version.len())
-        .position(|text| text == version.as_bytes());
-    let at = at.expect("the version");
-    value[at..at + version.len()].fill(0);
-    value[at..at + 3].copy_from_slice(b"0.0");
-    libbpf_rs::MapCore::update(&meta, &key, &value, any).expect("write");
+    make_older(&name, &version);
     assert_eq!(tracker.status().expect("status").version, "0.0");
 
     let report = conntrack::upgrade(&name.0).expect("upgrade");

@@ -14,6 +14,11 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     pub row: Option<String>,
 
+    /// Store this run's ratios in benches/baseline.json, which later runs are compared
+    /// with: a row that costs a tenth more, on a quiet machine, makes them fail
+    #[arg(long)]
+    pub save: bool,
+
     /// What cargo hands to every bench
     #[arg(long, hide = true)]
     bench: bool,

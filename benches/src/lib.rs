@@ -7,7 +7,9 @@
 //! taken round by round.
 
 pub mod args;
+pub mod baseline;
 pub mod error;
+pub mod forward;
 pub mod machine;
 pub mod measure;
 pub mod program;

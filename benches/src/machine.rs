@@ -35,16 +35,29 @@ pub fn need_root() -> Result<()> {
 /// # Errors
 /// If the kernel refuses.
 pub fn pin() -> Result<usize> {
-    let me = Pid::from_raw(0);
-    let allowed = sched_getaffinity(me).context("ask for the CPUs this may run on")?;
-    let last = (0..CpuSet::count())
-        .rev()
-        .find(|&cpu| allowed.is_set(cpu) == Ok(true))
-        .unwrap_or(0);
-    let mut only = CpuSet::new();
-    only.set(last).context("name a CPU")?;
-    sched_setaffinity(me, &only).context("stay on one CPU")?;
+    let last = cpus()?.last().copied().unwrap_or(0);
+    pin_to(last)?;
     Ok(last)
+}
+
+/// Ties this thread to one CPU.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn pin_to(cpu: usize) -> Result<()> {
+    let mut only = CpuSet::new();
+    only.set(cpu).context("name a CPU")?;
+    sched_setaffinity(Pid::from_raw(0), &only).context("stay on one CPU")
+}
+
+/// The CPUs this process may use.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn cpus() -> Result<Vec<usize>> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).context("ask for the CPUs to run on")?;
+    let all = 0..CpuSet::count();
+    Ok(all.filter(|cpu| allowed.is_set(*cpu) == Ok(true)).collect())
 }
 
 /// CPU time this thread has used.
@@ -81,6 +94,18 @@ pub struct Quiet {
     pub others_busy: f64,
     /// Part of all CPUs' time that the hypervisor gave to others, 0 to 1.
     pub stolen: f64,
+}
+
+/// Above these, figures say more of the neighbours than of the programs.
+const NOISY_OTHERS: f64 = 0.10;
+const NOISY_STOLEN: f64 = 0.01;
+
+impl Quiet {
+    /// Whether it was not.
+    #[must_use]
+    pub fn is_noisy(&self) -> bool {
+        self.others_busy > NOISY_OTHERS || self.stolen > NOISY_STOLEN
+    }
 }
 
 impl Watch {

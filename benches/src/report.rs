@@ -5,9 +5,14 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::args::Args;
+use crate::baseline;
+use crate::baseline::Ratio;
+use crate::baseline::Ratios;
 use crate::error::Context;
 use crate::error::Result;
 use crate::machine::Host;
@@ -15,10 +20,8 @@ use crate::machine::Quiet;
 use crate::program::ProgramSize;
 use crate::row::Outcome;
 
-/// Above these, figures say more of the neighbours than of the programs.
+/// Above this, a figure says more of the neighbours than of the program.
 const NOISY_SPREAD: f64 = 0.10;
-const NOISY_OTHERS: f64 = 0.10;
-const NOISY_STOLEN: f64 = 0.01;
 
 /// Everything a run found out.
 #[derive(Clone, Debug, Serialize)]
@@ -49,9 +52,7 @@ impl Report {
     /// Whether the machine was too busy, or a row too unsteady.
     #[must_use]
     pub fn noisy(&self) -> bool {
-        self.quiet.others_busy > NOISY_OTHERS
-            || self.quiet.stolen > NOISY_STOLEN
-            || !self.unsteady().is_empty()
+        self.quiet.is_noisy() || !self.unsteady().is_empty()
     }
 
     /// The report as Markdown.
@@ -148,7 +149,7 @@ impl Report {
 ///
 /// # Errors
 /// If the folder cannot be made or the file not be written.
-pub fn write_json(name: &str, report: &impl Serialize) -> Result<PathBuf> {
+fn write_json(name: &str, report: &impl Serialize) -> Result<PathBuf> {
     let folder = target_folder()?.join("bench");
     let path = folder.join(name).with_extension("json");
     let what = format!("write {}", path.display());
@@ -159,6 +160,73 @@ pub fn write_json(name: &str, report: &impl Serialize) -> Result<PathBuf> {
     json.push('\n');
     fs::write(&path, json).context(&what)?;
     Ok(path)
+}
+
+impl Ratios for Report {
+    fn ratios(&self) -> Vec<Ratio> {
+        let rows = self.rows.iter().map(|row| Ratio {
+            name: row.name.clone(),
+            ratio: row.summary.ratio,
+            spread: row.summary.spread,
+        });
+        rows.collect()
+    }
+
+    fn noisy(&self) -> bool {
+        self.quiet.is_noisy()
+    }
+}
+
+/// A suite's end: prints what it found, writes it down and compares it with the
+/// baseline, or says what went wrong. Fails with 1 if something costs more than it did.
+pub fn conclude<R: Serialize + Ratios>(
+    name: &str,
+    args: &Args,
+    report: Result<R>,
+    print: fn(&R),
+) -> ExitCode {
+    let judged = report.and_then(|report| {
+        let path = write_json(name, &report)?;
+        print(&report);
+        eprintln!("written to {}", path.display());
+        against_baseline(name, args, &report)
+    });
+    match judged {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// Whether nothing costs more than it did; says what it was compared with.
+fn against_baseline(name: &str, args: &Args, report: &impl Ratios) -> Result<bool> {
+    let ratios = report.ratios();
+    if ratios.is_empty() {
+        return Ok(true);
+    }
+    if args.save {
+        let path = baseline::save(name, &ratios)?;
+        eprintln!("baseline: stored in {}", path.display());
+        return Ok(true);
+    }
+    if report.noisy() {
+        eprintln!("baseline: not compared, the machine was too busy");
+        return Ok(true);
+    }
+    let verdict = baseline::compare(name, &ratios)?;
+    eprintln!(
+        "baseline: {} rows compared, {} not (unsteady or new), {} cost more",
+        verdict.judged,
+        verdict.skipped,
+        verdict.worse.len(),
+    );
+    for worse in &verdict.worse {
+        eprintln!("  {worse}");
+    }
+    Ok(verdict.worse.is_empty())
 }
 
 /// Cargo's target folder: this program is target/release/deps/NAME.

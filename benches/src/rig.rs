@@ -175,7 +175,9 @@ impl Rig {
         Ok(())
     }
 
-    fn program(&self, target: Target) -> BorrowedFd<'_> {
+    /// A program, at the hook that the rig was reset to.
+    #[must_use]
+    pub fn program(&self, target: Target) -> BorrowedFd<'_> {
         match (self.hook, target) {
             (Hook::Xdp, Target::Empty) => self.floor.progs.empty_xdp.as_fd(),
             (Hook::Xdp, Target::Floor) => self.floor.progs.floor_xdp.as_fd(),
@@ -281,7 +283,11 @@ fn place() -> &'static mut MaybeUninit<OpenObject> {
     Box::leak(Box::new(MaybeUninit::uninit()))
 }
 
-fn load_floor(entries4: u32, entries6: u32) -> Result<FloorSkel<'static>> {
+/// The floor and the empty programs, the floor's maps of so many entries.
+///
+/// # Errors
+/// If the kernel refuses one.
+pub(crate) fn load_floor(entries4: u32, entries6: u32) -> Result<FloorSkel<'static>> {
     let mut open = FloorSkelBuilder::default()
         .open(place())
         .context("open the floor program")?;

@@ -49,6 +49,7 @@ pub struct Row {
     flows: u32,
     hook: Hook,
     budget: Option<f64>,
+    checked: Option<usize>,
 }
 
 /// A row, measured.
@@ -82,6 +83,7 @@ impl Row {
             flows,
             hook: Hook::Xdp,
             budget: None,
+            checked: None,
         }
     }
 
@@ -97,6 +99,19 @@ impl Row {
     pub const fn at_tc(mut self) -> Self {
         self.hook = Hook::Tc;
         self
+    }
+
+    /// Datagrams of so many bytes in one flow, whose checksums the product verifies.
+    #[must_use]
+    pub const fn checked(mut self, payload: usize) -> Self {
+        self.checked = Some(payload);
+        self
+    }
+
+    /// Whether the product verifies checksums.
+    #[must_use]
+    pub const fn is_checked(&self) -> bool {
+        self.checked.is_some()
     }
 
     /// What happens in it.
@@ -130,7 +145,11 @@ impl Row {
             Hook::Xdp => "",
             Hook::Tc => ", TC",
         };
-        format!("{}, {what}{flows}{hook}", self.traffic.name())
+        let checked = match self.checked {
+            Some(payload) => format!(", checksum of {payload} bytes verified"),
+            None => String::new(),
+        };
+        format!("{}, {what}{flows}{hook}{checked}", self.traffic.name())
     }
 
     /// Measures it in a rig with tables of its [`Row::capacity`].
@@ -154,7 +173,10 @@ impl Row {
         rig.reset(self.hook, self.traffic.family, self.capacity())?;
         let flows = Flows::in_order(0, self.flows);
         establish(rig, self.traffic, flows, &[Target::Floor, Target::Product])?;
-        let frame = self.traffic.frame(Step::Data);
+        let frame = match self.checked {
+            Some(payload) => self.traffic.datagram(payload),
+            None => self.traffic.frame(Step::Data),
+        };
         rig.script(self.traffic, Step::Data, Flows::strided(self.flows));
         round(rig, &frame, effort.packets, 0)?; // fills caches, of data and branches
         let before = rig.counts();
@@ -246,6 +268,8 @@ mod tests {
         let hot = Row::new(Work::Established, tcp4, 1);
         assert_eq!(hot.name(), "TCP/IPv4, 1 flow");
         assert_eq!(hot.at_tc().name(), "TCP/IPv4, 1 flow, TC");
+        let checked = hot.checked(100).name();
+        assert_eq!(checked, "TCP/IPv4, 1 flow, checksum of 100 bytes verified");
         let new = Row::new(Work::NewEmpty, tcp4, 1_000_000);
         assert_eq!(new.name(), "TCP/IPv4, new, into empty, 1M flows");
     }

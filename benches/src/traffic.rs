@@ -76,6 +76,11 @@ impl Flows {
             in_order: false,
         }
     }
+
+    /// From one flow to the next, modulo how many there are.
+    pub(crate) fn stride(self) -> u32 {
+        if self.in_order { 1 } else { stride(self.count) }
+    }
 }
 
 const ETHERNET: usize = 14;
@@ -92,6 +97,9 @@ const OPTIONS: [u8; 12] = [1, 1, 8, 10, 0, 0, 0, 2, 0, 0, 0, 1];
 const SYN: u8 = 0x02;
 const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
+
+/// Addresses and ports of flow 0 in IPv4, as drive.bpf.c writes them.
+const FLOW_0: [u16; 6] = [0x0a00, 0, 0xc000, 0x0201, 32_768, 443];
 
 const CLIENT_SEQ: u32 = 1000;
 const SERVER_SEQ: u32 = 5000;
@@ -118,7 +126,25 @@ impl Traffic {
     /// sequence numbers. Checksums are left at zero; nobody here looks at them.
     #[must_use]
     pub fn frame(self, step: Step) -> Vec<u8> {
-        let l4 = self.l4(step);
+        self.framed(&self.l4(step))
+    }
+
+    /// A datagram of so many bytes with the checksum that it has in flow 0, either
+    /// way: to swap addresses and ports does not change it.
+    #[must_use]
+    pub fn datagram(self, payload: usize) -> Vec<u8> {
+        let mut udp = vec![0; 8 + payload];
+        udp[4..6].copy_from_slice(&be16(8 + payload));
+        let mut sum = 2 * udp.len() + usize::from(self.number());
+        for word in FLOW_0 {
+            sum += usize::from(word);
+        }
+        let folded = (sum & 0xffff) + (sum >> 16);
+        udp[6..8].copy_from_slice(&be16(!folded & 0xffff));
+        self.framed(&udp)
+    }
+
+    fn framed(self, l4: &[u8]) -> Vec<u8> {
         let mut frame = vec![0x02, 0, 0, 0, 0, 2, 0x02, 0, 0, 0, 0, 1];
         frame.reserve(ETHERNET + 40 + l4.len());
         match self.family {
@@ -139,7 +165,7 @@ impl Traffic {
                 frame.extend_from_slice(&prefix);
             }
         }
-        frame.extend_from_slice(&l4);
+        frame.extend_from_slice(l4);
         frame
     }
 
@@ -215,11 +241,7 @@ impl Traffic {
             proto: self.proto as u32,
             first: flows.first,
             flows: flows.count,
-            stride: if flows.in_order {
-                1
-            } else {
-                stride(flows.count)
-            },
+            stride: flows.stride(),
             dir: u32::from(step == Step::Answer),
             flip: u32::from(step == Step::Data),
             payload: if step == Step::Data {

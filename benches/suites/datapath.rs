@@ -12,7 +12,7 @@ use conntrack_bench::machine::need_root;
 use conntrack_bench::machine::pin;
 use conntrack_bench::program::ProgramSize;
 use conntrack_bench::report::Report;
-use conntrack_bench::report::write_json;
+use conntrack_bench::report::conclude;
 use conntrack_bench::rig::Rig;
 use conntrack_bench::row::Effort;
 use conntrack_bench::row::Row;
@@ -20,6 +20,7 @@ use conntrack_bench::row::Work;
 use conntrack_bench::traffic::Family;
 use conntrack_bench::traffic::Proto;
 use conntrack_bench::traffic::Traffic;
+use conntrack_core::Config;
 
 const fn traffic(family: Family, proto: Proto) -> Traffic {
     Traffic { family, proto }
@@ -32,13 +33,15 @@ const UDP6: Traffic = traffic(Family::V6, Proto::Udp);
 const ICMP4: Traffic = traffic(Family::V4, Proto::Icmp);
 
 /// Those of one size stand together: programs are loaded once for all of them.
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 19] = [
     Row::new(Work::Established, TCP4, 1).budget(1.35),
     Row::new(Work::Established, TCP6, 1),
     Row::new(Work::Established, UDP4, 1),
     Row::new(Work::Established, UDP6, 1),
     Row::new(Work::Established, ICMP4, 1),
     Row::new(Work::Established, TCP4, 1).at_tc(),
+    Row::new(Work::Established, UDP4, 1).checked(64),
+    Row::new(Work::Established, UDP4, 1).checked(1400),
     Row::new(Work::Established, TCP4, 10_000),
     Row::new(Work::Established, TCP4, 100_000).budget(0.75),
     Row::new(Work::Established, TCP6, 100_000),
@@ -74,15 +77,17 @@ fn measure(args: &Args) -> Result<Report> {
     let watch = Watch::start(pin()?)?;
     let mut outcomes = Vec::new();
     let mut programs: Vec<ProgramSize> = Vec::new();
-    let mut loaded: Option<(u32, Rig)> = None;
+    let mut loaded: Option<((u32, bool), Rig)> = None;
     for row in rows {
         eprintln!("{} …", row.name());
-        let capacity = row.capacity();
+        let kind = (row.capacity(), row.is_checked());
         let mut rig = match loaded.take() {
-            Some((of, rig)) if of == capacity => rig,
+            Some((of, rig)) if of == kind => rig,
             other => {
                 drop(other);
-                Rig::load(capacity)?
+                let mut config = Config::default();
+                config.conntrack.checksum = kind.1;
+                Rig::with(kind.0, config)?
             }
         };
         outcomes.push(row.run(&mut rig, effort(row, args.quick))?);
@@ -91,7 +96,7 @@ fn measure(args: &Args) -> Result<Report> {
                 programs.push(program);
             }
         }
-        loaded = Some((capacity, rig));
+        loaded = Some((kind, rig));
     }
     if outcomes.is_empty() {
         return Err(Error::NoSuchRow(wanted.to_owned()));
@@ -106,17 +111,8 @@ fn measure(args: &Args) -> Result<Report> {
 }
 
 fn main() -> ExitCode {
-    let report = measure(&Args::parse())
-        .and_then(|report| write_json("datapath", &report).map(|path| (report, path)));
-    match report {
-        Ok((report, path)) => {
-            println!("{}", report.markdown());
-            eprintln!("written to {}", path.display());
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("datapath: {error}");
-            ExitCode::from(3)
-        }
-    }
+    let args = Args::parse();
+    conclude("datapath", &args, measure(&args), |report| {
+        println!("{}", report.markdown())
+    })
 }

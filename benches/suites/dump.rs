@@ -6,8 +6,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use conntrack_bench::args::Args;
+use conntrack_bench::baseline::Ratio;
+use conntrack_bench::baseline::Ratios;
 use conntrack_bench::error::Error;
 use conntrack_bench::error::Result;
+use conntrack_bench::forward::Kind;
+use conntrack_bench::forward::Path;
+use conntrack_bench::forward::Talk;
 use conntrack_bench::machine::Host;
 use conntrack_bench::machine::Quiet;
 use conntrack_bench::machine::Watch;
@@ -15,7 +20,7 @@ use conntrack_bench::machine::need_root;
 use conntrack_bench::machine::pin;
 use conntrack_bench::machine::thread_cpu;
 use conntrack_bench::measure::establish;
-use conntrack_bench::report::write_json;
+use conntrack_bench::report::conclude;
 use conntrack_bench::rig::Hook;
 use conntrack_bench::rig::Rig;
 use conntrack_bench::rig::Target;
@@ -24,6 +29,7 @@ use conntrack_bench::series::spread;
 use conntrack_bench::traffic::Family;
 use conntrack_bench::traffic::Flows;
 use conntrack_bench::traffic::Proto;
+use conntrack_bench::traffic::Step;
 use conntrack_bench::traffic::Traffic;
 use conntrack_bpf::Clock;
 use conntrack_bpf::table::Tables;
@@ -100,12 +106,31 @@ struct Line {
     spread: f64,
 }
 
+/// Our text of a table, compared with conntrack-tools' of nf_conntrack's.
+#[derive(Serialize)]
+struct Compared {
+    flows: u64,
+    /// CPU time of a flow.
+    ours_ns: f64,
+    tools_ns: f64,
+    ratio: f64,
+    spread: f64,
+    budget: f64,
+}
+
+/// As many as nf_conntrack has room for by default, and some to spare.
+const COMPARED: u32 = 200_000;
+
+/// Of conntrack-tools' time.
+const BUDGET: f64 = 0.1;
+
 #[derive(Serialize)]
 struct Report {
     host: Host,
     quiet: Quiet,
     quick: bool,
     rows: Vec<Line>,
+    compared: Option<Compared>,
 }
 
 fn measure(args: &Args) -> Result<Report> {
@@ -133,7 +158,13 @@ fn measure(args: &Args) -> Result<Report> {
             }
         }
     }
-    if rows.is_empty() {
+    let compared = if "conntrack -L".contains(wanted) {
+        eprintln!("{COMPARED} flows: conntrack -L …");
+        Some(compare(repeats)?)
+    } else {
+        None
+    };
+    if rows.is_empty() && compared.is_none() {
         return Err(Error::NoSuchRow(wanted.to_owned()));
     }
     Ok(Report {
@@ -141,6 +172,7 @@ fn measure(args: &Args) -> Result<Report> {
         quiet: watch.stop()?,
         quick: args.quick,
         rows,
+        compared,
     })
 }
 
@@ -173,6 +205,43 @@ fn line(task: Task, tables: &Tables, there: u64, repeats: usize) -> Result<Line>
     })
 }
 
+/// Both print as many flows, in turn.
+fn compare(repeats: usize) -> Result<Compared> {
+    let flows = Flows::in_order(0, COMPARED);
+    let mut rig = Rig::load(COMPARED)?;
+    rig.reset(Hook::Xdp, TRAFFIC.family, 1)?;
+    establish(&mut rig, TRAFFIC, flows, &[Target::Product])?;
+    let tables = Tables::map(rig.product())?;
+    let kernel = Path::new(Kind::NfConntrack)?;
+    for step in [Step::Open, Step::Answer, Step::Confirm] {
+        kernel.send(&mut Talk::new(TRAFFIC.proto, step, flows), COMPARED)?;
+    }
+    let (mut ours, mut tools, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..repeats {
+        let before = thread_cpu()?;
+        let came = Task::Text.run(&tables)?;
+        let spent = (thread_cpu()? - before).as_nanos() as f64 / came as f64;
+        let (shown, time) = kernel.list_by_tools()?;
+        if (came, shown) != (COMPARED.into(), COMPARED.into()) {
+            return Err(Error::Wrong {
+                row: "conntrack -L".to_owned(),
+                what: format!("{COMPARED} flows began; {came} of ours, {shown} of nf_conntrack's"),
+            });
+        }
+        ours.push(spent);
+        tools.push(time.as_nanos() as f64 / shown as f64);
+        ratios.push(spent / (time.as_nanos() as f64 / shown as f64));
+    }
+    Ok(Compared {
+        flows: COMPARED.into(),
+        ours_ns: median(&ours),
+        tools_ns: median(&tools),
+        ratio: median(&ratios),
+        spread: spread(&ratios),
+        budget: BUDGET,
+    })
+}
+
 fn print(report: &Report) {
     println!("| dump of a table, CPU time | flows | ns a flow | flows a second | spread |");
     println!("|---|---:|---:|---:|---:|");
@@ -186,20 +255,39 @@ fn print(report: &Report) {
             row.spread * 100.0,
         );
     }
+    if let Some(compared) = &report.compared {
+        let Compared {
+            flows,
+            ours_ns,
+            tools_ns,
+            ratio,
+            budget,
+            ..
+        } = compared;
+        let sign = if ratio <= budget { "≤" } else { "**over**" };
+        println!();
+        println!(
+            "{flows} flows to text: {ours_ns:.0} ns each, `conntrack -L` {tools_ns:.0} ns; {ratio:.3} of it, {sign} {budget:.2}"
+        );
+    }
+}
+
+impl Ratios for Report {
+    fn ratios(&self) -> Vec<Ratio> {
+        let compared = self.compared.iter().map(|compared| Ratio {
+            name: "text, of conntrack -L's time".to_owned(),
+            ratio: compared.ratio,
+            spread: compared.spread,
+        });
+        compared.collect()
+    }
+
+    fn noisy(&self) -> bool {
+        self.quiet.is_noisy()
+    }
 }
 
 fn main() -> ExitCode {
-    let report = measure(&Args::parse())
-        .and_then(|report| write_json("dump", &report).map(|path| (report, path)));
-    match report {
-        Ok((report, path)) => {
-            print(&report);
-            eprintln!("written to {}", path.display());
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("dump: {error}");
-            ExitCode::from(3)
-        }
-    }
+    let args = Args::parse();
+    conclude("dump", &args, measure(&args), print)
 }

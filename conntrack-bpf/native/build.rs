@@ -1,11 +1,12 @@
-//! Compiles the packet path's headers for the host, once as they are and twice
-//! with some of their atomics taken out.
+//! Compiles the packet path's headers for the host: as they are, with threads that stop
+//! now and then before an atomic, and twice with some of the atomics taken out.
 
 use cc::Build;
 
 /// What each copy of the table is called in the program, and what is defined for it.
-const TABLES: [(&str, Option<&str>); 3] = [
+const TABLES: [(&str, Option<&str>); 4] = [
     ("ct_native", None),
+    ("ct_stopping", Some("CT_TEST_STOPS")),
     ("ct_plain_add", Some("CT_TEST_PLAIN_ADD")),
     ("ct_plain_cas", Some("CT_TEST_PLAIN_CAS")),
 ];
@@ -16,7 +17,7 @@ fn main() {
     println!("cargo:rerun-if-changed=../src/bpf");
 
     build()
-        .files(["src/pure.c", "src/window.c"])
+        .files(["src/pure.c", "src/window.c", "src/machine.c"])
         .compile("ct_pure");
     for (name, mutation) in TABLES {
         let mut table = build();

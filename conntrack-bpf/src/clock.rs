@@ -89,6 +89,50 @@ impl Clock {
     }
 }
 
+/// What the clocks said at one moment, for times that are kept by the clock that goes
+/// on while the host sleeps.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Civil {
+    /// `CLOCK_BOOTTIME` ns.
+    pub(crate) boot: u64,
+    /// `CLOCK_MONOTONIC` ns.
+    pub(crate) mono: u64,
+    /// The civil time.
+    pub(crate) civil: Timestamp,
+}
+
+impl Civil {
+    /// Now.
+    ///
+    /// # Errors
+    /// The kernel does not know one of the clocks.
+    pub(crate) fn now() -> Result<Self> {
+        let read = |id| clock_gettime(id).map(nanos).context("read a clock");
+        Ok(Self {
+            boot: read(ClockId::CLOCK_BOOTTIME)?,
+            mono: read(ClockId::CLOCK_MONOTONIC)?,
+            civil: Timestamp(read(ClockId::CLOCK_REALTIME)?.cast_signed()),
+        })
+    }
+
+    /// The civil time of an instant of `CLOCK_BOOTTIME`, to the millisecond: the
+    /// clocks are read one after the other.
+    pub(crate) fn of_boot(&self, instant: u64) -> Timestamp {
+        self.of(instant, self.boot)
+    }
+
+    /// The same of `CLOCK_MONOTONIC`.
+    pub(crate) fn of_mono(&self, instant: u64) -> Timestamp {
+        self.of(instant, self.mono)
+    }
+
+    fn of(&self, instant: u64, now: u64) -> Timestamp {
+        const MILLI: i64 = 1_000_000;
+        let exact = Timestamp::from_mono(MonoTime(instant), MonoTime(now), self.civil).0;
+        Timestamp(exact.saturating_add(MILLI / 2).div_euclid(MILLI) * MILLI)
+    }
+}
+
 /// `ct_age()` of `bpf/table.h`: never negative, for stamps of the precise clock
 /// may be ahead of the coarse one.
 pub(crate) fn age(now: u64, then: u64) -> u64 {

@@ -25,6 +25,8 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::ifaces::IfaceTable;
 use crate::mapped::Mapped;
+use crate::policy::Policy;
+use crate::shape;
 use crate::wire::ct_cpu;
 use crate::wire::ct_ifstat;
 
@@ -155,12 +157,19 @@ fn add(sum: &mut ct_cpu, counts: &ct_cpu) {
 /// /proc is not mounted.
 pub fn memory_bytes(maps: &Maps) -> Result<u64> {
     let mut sum = 0;
+    let [bans, allowed] = Policy::map(&maps.policy)?.entries();
     for (name, map) in maps.named() {
         let bytes = map_memory(map).with_context(|| format!("look at the map {name}"))?;
-        sum += bytes.ok_or_else(|| {
+        let bytes = bytes.ok_or_else(|| {
             let message = format!("/proc does not say how much memory the map {name} takes");
             Error::new(ErrorKind::Unsupported, message)
         })?;
+        // No ban has more than one reason.
+        let entries = if name == "allow" { allowed } else { bans };
+        sum += match shape::grown_bytes(name, map, entries) {
+            Some(grown) => grown.min(bytes),
+            None => bytes,
+        };
     }
     Ok(sum)
 }

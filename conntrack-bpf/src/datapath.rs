@@ -8,6 +8,7 @@ use std::time::Duration;
 use conntrack_core::Config;
 use conntrack_core::Sysctls;
 use conntrack_core::TableConfig;
+use libbpf_rs::MapCore;
 use libbpf_rs::MapHandle;
 use libbpf_rs::ProgramHandle;
 use libbpf_rs::ProgramType;
@@ -35,6 +36,7 @@ pub struct LoadOptions {
     table: TableConfig,
     pub(crate) sysctls: Sysctls,
     pub(crate) sweep: Duration,
+    pub(crate) max_bans: u32,
     pub(crate) replay: bool,
     pub(crate) single_buffer: bool,
 }
@@ -46,6 +48,7 @@ impl LoadOptions {
             table: config.table,
             sysctls: config.conntrack,
             sweep: config.sweep.interval(),
+            max_bans: config.bans.max,
             replay: false,
             single_buffer: false,
         }
@@ -103,7 +106,7 @@ pub(crate) fn buckets(max_flows: u32) -> u32 {
 }
 
 /// Names of the maps, as their pins have them.
-pub(crate) const MAP_NAMES: [&str; 13] = [
+pub(crate) const MAP_NAMES: [&str; 18] = [
     "table4",
     "table6",
     "cpu",
@@ -111,13 +114,20 @@ pub(crate) const MAP_NAMES: [&str; 13] = [
     "frag",
     "listeners",
     "rings",
+    "bans",
+    "allow",
+    "notes",
+    "lists",
     "sweep",
     "meta",
     "attach",
     "settings",
     "ifaces",
     "replay",
+    "policy",
 ];
+/// Names of the tables that are to take the place of those there are.
+pub(crate) const NEXT_NAMES: [&str; 2] = ["next4", "next6"];
 /// Names of the programs; the first three see packets.
 pub(crate) const PROGRAM_NAMES: [&str; 5] = [
     "ct_xdp",
@@ -133,22 +143,29 @@ pub(crate) const PROGRAM_NAMES: [&str; 5] = [
 pub struct Maps {
     pub table4: MapHandle,
     pub table6: MapHandle,
+    pub next4: Option<MapHandle>,
+    pub next6: Option<MapHandle>,
     pub cpu: MapHandle,
     pub ifstats: MapHandle,
     pub frag: MapHandle,
     pub listeners: MapHandle,
     pub rings: MapHandle,
+    pub bans: MapHandle,
+    pub allow: MapHandle,
+    pub notes: MapHandle,
+    pub lists: MapHandle,
     pub sweep: MapHandle,
     pub meta: MapHandle,
     pub attach: MapHandle,
     pub settings: MapHandle,
     pub ifaces: MapHandle,
     pub replay: MapHandle,
+    pub policy: MapHandle,
 }
 
 impl Maps {
     /// Every map with the name it is pinned under.
-    pub fn named(&self) -> [(&'static str, &MapHandle); 13] {
+    pub fn named(&self) -> Vec<(&'static str, &MapHandle)> {
         let [
             table4,
             table6,
@@ -157,14 +174,19 @@ impl Maps {
             frag,
             listeners,
             rings,
+            bans,
+            allow,
+            notes,
+            lists,
             sweep,
             meta,
             attach,
             settings,
             ifaces,
             replay,
+            policy,
         ] = MAP_NAMES;
-        [
+        let mut named = vec![
             (table4, &self.table4),
             (table6, &self.table6),
             (cpu, &self.cpu),
@@ -172,13 +194,61 @@ impl Maps {
             (frag, &self.frag),
             (listeners, &self.listeners),
             (rings, &self.rings),
+            (bans, &self.bans),
+            (allow, &self.allow),
+            (notes, &self.notes),
+            (lists, &self.lists),
             (sweep, &self.sweep),
             (meta, &self.meta),
             (attach, &self.attach),
             (settings, &self.settings),
             (ifaces, &self.ifaces),
             (replay, &self.replay),
-        ]
+            (policy, &self.policy),
+        ];
+        let next = [self.next4.as_ref(), self.next6.as_ref()];
+        let next = NEXT_NAMES.into_iter().zip(next);
+        named.extend(next.filter_map(|(name, map)| Some((name, map?))));
+        named
+    }
+
+    /// The same maps, with other tables: those in use, and those to take their place.
+    pub(crate) fn with_tables(
+        &self,
+        tables: [&MapHandle; 2],
+        next: [Option<&MapHandle>; 2],
+    ) -> libbpf_rs::Result<Self> {
+        let own = |map: &MapHandle| MapHandle::try_from(map);
+        let [table4, table6] = tables;
+        let [next4, next6] = next.map(|map| map.map(own).transpose());
+        Ok(Self {
+            table4: own(table4)?,
+            table6: own(table6)?,
+            next4: next4?,
+            next6: next6?,
+            cpu: own(&self.cpu)?,
+            ifstats: own(&self.ifstats)?,
+            frag: own(&self.frag)?,
+            listeners: own(&self.listeners)?,
+            rings: own(&self.rings)?,
+            bans: own(&self.bans)?,
+            allow: own(&self.allow)?,
+            notes: own(&self.notes)?,
+            lists: own(&self.lists)?,
+            policy: own(&self.policy)?,
+            sweep: own(&self.sweep)?,
+            meta: own(&self.meta)?,
+            attach: own(&self.attach)?,
+            settings: own(&self.settings)?,
+            ifaces: own(&self.ifaces)?,
+            replay: own(&self.replay)?,
+        })
+    }
+
+    /// The tables to come, where there are any, or those that stay.
+    pub(crate) fn next_tables(&self) -> [&MapHandle; 2] {
+        let [next4, next6] = [&self.next4, &self.next6].map(Option::as_ref);
+        [next4.unwrap_or(&self.table4), next6.unwrap_or(&self.table6)]
     }
 }
 
@@ -196,10 +266,13 @@ pub struct Programs {
     /// Starts the background sweep; `None` on kernels without `bpf_loop` (5.17),
     /// where expired flows are taken out by packets that need their slot only.
     pub sweep_start: Option<ProgramHandle>,
+    /// Moves flows from one table to another; `None` but where that is done. It is
+    /// never pinned.
+    pub(crate) evacuate: Option<ProgramHandle>,
 }
 
 impl Programs {
-    /// Every program with its name in the source.
+    /// Every program that is pinned, with its name in the source.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, &ProgramHandle)> {
         let programs = [
             Some(&self.xdp),
@@ -210,6 +283,19 @@ impl Programs {
         ];
         let named = PROGRAM_NAMES.into_iter().zip(programs);
         named.filter_map(|(name, program)| Some((name, program?)))
+    }
+
+    /// The same ones once more.
+    pub(crate) fn again(&self) -> libbpf_rs::Result<Self> {
+        let again = |program: &ProgramHandle| ProgramHandle::try_from(program);
+        Ok(Self {
+            xdp: again(&self.xdp)?,
+            tc_ingress: again(&self.tc_ingress)?,
+            tc_egress: again(&self.tc_egress)?,
+            remove: again(&self.remove)?,
+            sweep_start: self.sweep_start.as_ref().map(again).transpose()?,
+            evacuate: self.evacuate.as_ref().map(again).transpose()?,
+        })
     }
 
     /// The ids of those that see packets.
@@ -254,28 +340,54 @@ impl Datapath {
     /// `NotFound` if a pin is missing, `AbiMismatch` if one is not what this
     /// version would have put there, `NotPermitted`.
     pub fn open(dir: &Path) -> Result<Self> {
+        /// The record changes a few times while tables are replaced.
+        const TRIES: usize = 20;
         log::redirect_libbpf();
-        let meta_map = open_map(dir, "meta")?;
-        let meta = shape::check_meta(dir, &meta_map)?;
+        let mut tries = 0;
+        loop {
+            let record = open_map(dir, "meta")?;
+            let meta = shape::check_meta(dir, &record)?;
+            let opened = Self::open_as(dir, &meta);
+            // It is of one moment.
+            let now = Meta::read(&record)?;
+            tries += 1;
+            if now == meta || tries == TRIES {
+                return opened;
+            }
+        }
+    }
+
+    fn open_as(dir: &Path, meta: &Meta) -> Result<Self> {
         let open = |name| {
             let map = open_map(dir, name)?;
-            shape::check_map(dir, name, &map, &meta)?;
+            shape::check_map(dir, name, &map, meta)?;
             Ok::<_, Error>(map)
         };
+        let next = |name, buckets| match buckets {
+            0 => Ok(None),
+            _ => open(name).map(Some),
+        };
         let maps = Maps {
-            table4: open("table4")?,
-            table6: open("table6")?,
+            table4: open_table(dir, ["next4", "table4"], meta.buckets4, meta)?,
+            table6: open_table(dir, ["next6", "table6"], meta.buckets6, meta)?,
+            next4: next("next4", meta.next_buckets4)?,
+            next6: next("next6", meta.next_buckets6)?,
             cpu: open("cpu")?,
             ifstats: open("ifstats")?,
             frag: open("frag")?,
             listeners: open("listeners")?,
             rings: open("rings")?,
+            bans: open("bans")?,
+            allow: open("allow")?,
+            notes: open("notes")?,
+            lists: open("lists")?,
             sweep: open("sweep")?,
             attach: open("attach")?,
             settings: open("settings")?,
             ifaces: open("ifaces")?,
             replay: open("replay")?,
-            meta: meta_map,
+            policy: open("policy")?,
+            meta: open_map(dir, "meta")?,
         };
         let programs = Programs {
             xdp: open_program(dir, "ct_xdp", ProgramType::Xdp)?,
@@ -286,13 +398,31 @@ impl Datapath {
                 true => Some(open_program(dir, "ct_sweep_start", ProgramType::SchedCls)?),
                 false => None,
             },
+            evacuate: None,
         };
         Ok(Self {
             maps: Arc::new(maps),
             programs,
-            meta,
+            meta: meta.clone(),
         })
     }
+}
+
+/// A table with this many buckets: one that has just taken another's place may not
+/// have its name yet. It gets it by one renaming, so it is under one of them.
+fn open_table(dir: &Path, names: [&str; 2], buckets: u32, meta: &Meta) -> Result<MapHandle> {
+    let [next, name] = names;
+    let path = dir.join(format!("map_{next}"));
+    if path.exists()
+        && let Ok(map) = open_map(dir, next)
+        && map.max_entries() == buckets
+    {
+        shape::check_table(dir, names, &map, meta)?;
+        return Ok(map);
+    }
+    let map = open_map(dir, name)?;
+    shape::check_map(dir, name, &map, meta)?;
+    Ok(map)
 }
 
 fn open_map(dir: &Path, name: &str) -> Result<MapHandle> {

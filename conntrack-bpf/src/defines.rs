@@ -1,11 +1,16 @@
-//! The `#define`s of `bpf/types.h` and `types_event.h` that user space needs. BTF does not carry
-//! them, so they are read from the header when this crate is compiled.
+//! The `#define`s of `bpf/types.h` and its parts that user space needs. BTF does not carry
+//! them, so they are read from the headers when this crate is compiled.
 
-const HEADER: &[u8] = concat!(
+/// What the kernel side and user space share.
+pub(crate) const HEADERS: &str = concat!(
     include_str!("bpf/types.h"),
-    include_str!("bpf/types_event.h")
-)
-.as_bytes();
+    include_str!("bpf/types_count.h"),
+    include_str!("bpf/types_event.h"),
+    include_str!("bpf/types_policy.h"),
+    include_str!("bpf/types_setup.h")
+);
+
+const HEADER: &[u8] = HEADERS.as_bytes();
 
 /// Version of the layout of maps and pins: `CT_ABI`.
 pub const ABI: u32 = define(b"#define CT_ABI ");
@@ -14,8 +19,12 @@ pub const ABI: u32 = define(b"#define CT_ABI ");
 pub(crate) const SLOTS: u32 = define(b"#define CT_SLOTS ");
 /// Who can listen to events at once.
 pub(crate) const LISTENERS: u32 = define(b"#define CT_LISTENERS ");
+/// Named lists of bans.
+pub(crate) const LISTS: u32 = define(b"#define CT_LISTS ");
 /// Buckets that one run of `ct_remove` takes.
 pub(crate) const REMOVE_BUCKETS: u32 = define(b"#define CT_REMOVE_BUCKETS ");
+/// Buckets that one run of `ct_evacuate_some` takes.
+pub(crate) const EVAC_BUCKETS: u32 = define(b"#define CT_EVAC_BUCKETS ");
 /// Slots of the interface table.
 pub(crate) const IF_SLOTS: usize = define(b"#define CT_IF_SLOTS ") as usize;
 /// Steps from an interface's first slot within which it is found.
@@ -24,6 +33,16 @@ pub(crate) const IF_PROBE: usize = define(b"#define CT_IF_PROBE ") as usize;
 pub(crate) const IFACES: u32 = define(b"#define CT_IFACES ");
 pub(crate) const IF_ATTACHED: u16 = define(b"#define CT_IF_ATTACHED ") as u16;
 pub(crate) const IF_UPPER: u16 = define(b"#define CT_IF_UPPER ") as u16;
+/// Shards of the policy generation.
+pub(crate) const SHARDS: usize = define(b"#define CT_SHARDS ") as usize;
+pub(crate) const BAN_DRY_RUN: u16 = define(b"#define CT_BAN_DRY_RUN") as u16;
+pub(crate) const BAN_BOTH: u16 = define(b"#define CT_BAN_BOTH") as u16;
+pub(crate) const BAN_UNCONFIRMED: u16 = define(b"#define CT_BAN_UNCONFIRMED") as u16;
+pub(crate) const BAN_OWN_DRY_RUN: u16 = define(b"#define CT_BAN_OWN_DRY_RUN") as u16;
+pub(crate) const BAN_OWN_BOTH: u16 = define(b"#define CT_BAN_OWN_BOTH") as u16;
+pub(crate) const ALLOW_GUARD: u32 = define(b"#define CT_ALLOW_GUARD");
+pub(crate) const ALLOW_LIST: u32 = define(b"#define CT_ALLOW_LIST");
+pub(crate) const ALLOW_EXCEPT: u32 = define(b"#define CT_ALLOW_EXCEPT");
 pub(crate) const IF_RAW_IP: u16 = define(b"#define CT_IF_RAW_IP ") as u16;
 
 /// The decimal number behind `prefix`; compilation fails if there is none.

@@ -26,6 +26,8 @@ pub enum ErrorKind {
     OtherNamespace,
     /// The arguments or the configuration make no sense.
     Invalid,
+    /// It would cut off this host, its operator, or what is allowed.
+    Guarded,
     /// Anything else the kernel said.
     Other,
 }

@@ -72,6 +72,8 @@ pub struct Listener {
     queue: Queue,
     place: Place,
     told: LostCounts,
+    /// Something was lost that is told before the event of this number.
+    due: Option<u64>,
     filter: FlowFilter,
     decoder: Decoder,
 }
@@ -106,6 +108,7 @@ impl Listener {
             queue,
             place,
             told: LostCounts::default(),
+            due: None,
             filter: wish.filter.clone(),
             decoder,
         })
@@ -120,7 +123,7 @@ impl Listener {
     }
 
     /// The next event, if one is there. What was lost is told once what was
-    /// there before has been read.
+    /// there before has been read, though more may have come by then.
     ///
     /// # Errors
     /// A record that makes no sense; the next one may still be fine.
@@ -129,10 +132,17 @@ impl Listener {
             let record = lock(&self.queue).pop_front();
             if let Some(record) = record {
                 let event = self.decoder.event(&record)?;
+                if self.due.is_some_and(|first| event.seq >= first) {
+                    lock(&self.queue).push_front(record);
+                    return Ok(self.newly_lost());
+                }
                 if event.flow().is_none_or(|flow| self.filter.matches(flow)) {
                     return Ok(Some(event));
                 }
                 continue;
+            }
+            if self.due.is_none() && self.place.lost() != self.told {
+                self.due = Some(self.place.wished());
             }
             // It stops at the first record that is still being written.
             self.ring.consume_raw_n(BATCH);
@@ -165,6 +175,7 @@ impl Listener {
         let now = self.place.lost();
         let lost = now - self.told;
         self.told = now;
+        self.due = None;
         (lost.total() > 0).then(|| self.decoder.lost(self.place.wished(), lost))
     }
 }

@@ -1,8 +1,11 @@
 //! A running tracker: a data path, the interfaces it is attached to, and its
 //! pins, if it has any.
 
+mod bans;
 mod follow;
 mod interfaces;
+mod keep;
+mod resize;
 mod status;
 mod upgrade;
 
@@ -19,6 +22,7 @@ use conntrack_core::Sysctls;
 
 pub use self::follow::Change;
 pub use self::follow::Follower;
+pub use self::resize::ResizeReport;
 pub use self::upgrade::UpgradeReport;
 use crate::attach;
 use crate::attach::Attachment;
@@ -30,7 +34,6 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::ifaces::IfaceTable;
-use crate::lock::FOREGROUND;
 use crate::lock::Lock;
 use crate::netns::Netns;
 use crate::netns::NetnsRef;
@@ -155,7 +158,7 @@ impl Instance {
         let mut lock = None;
         if request.keep != Keep::Process {
             let dir = PinDir::find_or_mount(&config.instance)?;
-            lock = Some(teardown::claim(&dir, purpose(request.keep))?);
+            lock = Some(teardown::claim(&dir, keep::purpose(request.keep))?);
             state.dir = Some(dir);
             state.pinned = request.keep == Keep::Pinned;
         }
@@ -166,6 +169,8 @@ impl Instance {
         datapath.meta.netns_ino = netns.id().inode;
         datapath.meta.netns_dev = netns.id().device;
         datapath.meta.netns = netns.named().to_string();
+        datapath.meta.foreground = request.keep == Keep::Visible;
+        datapath.meta.state = keep::state_dir(config)?;
         datapath.meta.write(&datapath.maps.meta)?;
         let mut instance = Self {
             name: config.instance.clone(),
@@ -178,6 +183,10 @@ impl Instance {
         };
         let attach =
             |instance: &Self, state: &mut State| instance.attach_found(state, found, &mut search);
+        instance.allow_configured(&config.allow)?;
+        if request.keep != Keep::Process {
+            instance.restore()?;
+        }
         match instance.set_up(&mut state, attach) {
             Ok(attached) => instance.attached = attached,
             Err(error) => {
@@ -207,14 +216,6 @@ impl Instance {
             self.set_ready()?;
         }
         Ok(attached)
-    }
-
-    /// The last step of a set-up: from here on others may use the pins.
-    fn set_ready(&self) -> Result<()> {
-        let datapath = self.datapath();
-        let mut meta = datapath.meta.clone();
-        meta.ready = true;
-        meta.write(&datapath.maps.meta)
     }
 
     /// Opens what another process, or an earlier one, has attached. With `home`
@@ -279,11 +280,16 @@ impl Instance {
     pub fn is_dead(&self) -> bool {
         let state = self.state();
         // Who keeps it may be where its namespace is in sight.
-        let kept = self.netns.is_none() && state.dir.as_ref().is_some_and(PinDir::is_locked);
+        let ask = self.netns.is_none() || self.lost_its_process(&state);
+        let kept = ask && state.dir.as_ref().is_some_and(PinDir::is_locked);
         !kept && self.is_dead_in(&state)
     }
 
+    /// For who holds its lock, or knows that nobody does.
     fn is_dead_in(&self, state: &State) -> bool {
+        if self.lost_its_process(state) {
+            return true;
+        }
         let programs = || self.program_ids(state);
         teardown::is_dead(
             state.dir.as_ref(),
@@ -345,56 +351,6 @@ impl Instance {
         AttachRecord::read_all(&self.datapath().maps.attach)
     }
 
-    /// Pins it, so that it lives until it is detached.
-    ///
-    /// # Errors
-    /// `InUse` if an instance of that name is running; nothing is pinned then.
-    pub fn persist(&self) -> Result<()> {
-        let mut state = self.state();
-        if state.pinned {
-            return Ok(());
-        }
-        if state.dir.is_none() {
-            let dir = PinDir::find_or_mount(&self.name)?;
-            let lock = teardown::claim(&dir, purpose(Keep::Pinned))?;
-            let pinned = dir.pin_datapath(&self.datapath());
-            let pinned = pinned.and_then(|()| pin_links(&dir, &state));
-            if let Err(error) = pinned.and_then(|()| self.set_ready()) {
-                warn_of(dir.remove());
-                return Err(error);
-            }
-            state.dir = Some(dir);
-            drop(lock);
-        } else if let Some(dir) = &state.dir {
-            pin_links(dir, &state)?;
-        }
-        for (_, attachment) in std::mem::take(&mut state.attachments) {
-            attachment.release();
-        }
-        state.pinned = true;
-        state.lock = None;
-        Ok(())
-    }
-
-    /// Detaches and unpins it.
-    ///
-    /// # Errors
-    /// What the kernel refuses; `InUse` if another process keeps it in the
-    /// foreground.
-    pub fn detach(&self) -> Result<()> {
-        let mut state = self.state();
-        let _lock = self.lock(&state, "detaching")?;
-        state.attachments.clear();
-        if let Some(dir) = state.dir.take() {
-            // Its programs are held here: nobody can tell what is left out of sight.
-            drop(teardown::take_down(&dir)?);
-        }
-        state.pinned = false;
-        state.lock = None;
-        state.detached = true;
-        Ok(())
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // What it guards is in the kernel, and as consistent as it was.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -450,22 +406,6 @@ impl Drop for Instance {
             warn_of(teardown::take_down(&dir).map(drop));
         }
     }
-}
-
-fn purpose(keep: Keep) -> &'static str {
-    match keep {
-        Keep::Visible => FOREGROUND,
-        Keep::Process | Keep::Pinned => "attaching",
-    }
-}
-
-fn pin_links(dir: &PinDir, state: &State) -> Result<()> {
-    for (ifindex, attachment) in &state.attachments {
-        for (side, link) in attachment.links() {
-            dir.pin_link(*ifindex, side, link)?;
-        }
-    }
-    Ok(())
 }
 
 fn half_made(dir: &PinDir) -> Error {

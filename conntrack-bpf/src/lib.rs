@@ -4,7 +4,9 @@
 //! This is the only crate of the workspace with `unsafe` and with libbpf. The
 //! facade `conntrack` wraps it; programs use that one.
 
+pub mod allow;
 mod attach;
+pub mod bans;
 mod bpffs;
 mod choose;
 mod clock;
@@ -14,10 +16,14 @@ pub mod datapath;
 mod defines;
 pub mod devices;
 mod error;
+mod evacuate;
 pub mod events;
 mod force;
+mod guard;
+mod hash;
 mod ifaces;
 pub mod instance;
+mod keeping;
 mod key;
 mod links;
 mod listeners;
@@ -28,9 +34,11 @@ mod mapped;
 pub mod names;
 mod netlink;
 mod netns;
+mod notes;
 mod orphans;
 mod pins;
 pub mod plan;
+mod policy;
 pub mod probe;
 mod proc_sys;
 mod record;
@@ -51,8 +59,17 @@ pub mod table;
 mod targets;
 mod teardown;
 pub mod testrun;
+mod walk;
 mod wire;
 
+pub use allow::Allowed;
+pub use allow::AllowedBy;
+pub use bans::BanList;
+pub use bans::ListReport;
+pub use bans::ListSpec;
+pub use bans::Listed;
+pub use bans::Unbanned;
+pub use bans::Walk as BanWalk;
 pub use choose::NotAttached;
 pub use clock::Clock;
 pub use defines::ABI;

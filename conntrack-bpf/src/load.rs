@@ -31,6 +31,81 @@ use crate::skel::ConntrackSkelBuilder;
 use crate::skel::OpenConntrackSkel;
 use crate::sys;
 
+/// The tables that programs know, IPv4 and IPv6: those that they create flows in, and
+/// the others, while one takes the place of the other.
+struct Known<'a> {
+    own: [Side<'a>; 2],
+    other: [Side<'a>; 2],
+    /// Flows that `own` is sized for.
+    flows: [u64; 2],
+}
+
+/// A table: its buckets, 0 if there is none, and itself, if it is there already.
+type Side<'a> = (u32, Option<&'a MapHandle>);
+
+impl<'a> Known<'a> {
+    /// Those of `meta`, to be made.
+    fn none(meta: &Meta) -> Self {
+        Self {
+            own: [(meta.buckets4, None), (meta.buckets6, None)],
+            other: [(0, None); 2],
+            flows: [meta.max_flows4, meta.max_flows6],
+        }
+    }
+
+    /// Those in use.
+    fn current(maps: &'a Maps, meta: &Meta) -> Self {
+        let own = [
+            (meta.buckets4, Some(&maps.table4)),
+            (meta.buckets6, Some(&maps.table6)),
+        ];
+        let none = Self::none(meta);
+        Self { own, ..none }
+    }
+
+    /// Those to come; what is not there yet is made.
+    fn next(maps: &'a Maps, meta: &Meta) -> Self {
+        let [current4, current6] = Self::current(maps, meta).own;
+        let or = |buckets, next: &'a Option<MapHandle>, current| match buckets {
+            0 => current,
+            _ => (buckets, next.as_ref()),
+        };
+        Self {
+            own: [
+                or(meta.next_buckets4, &maps.next4, current4),
+                or(meta.next_buckets6, &maps.next6, current6),
+            ],
+            other: [(0, None); 2],
+            flows: [meta.next_flows4, meta.next_flows6],
+        }
+    }
+
+    /// Both; flows are created in these.
+    fn both(maps: &'a Maps, meta: &Meta, creates: Creates) -> Self {
+        let (old, new) = (Self::current(maps, meta), Self::next(maps, meta));
+        let (first, second) = match creates {
+            Creates::InOld => (old, new),
+            Creates::InNew => (new, old),
+        };
+        let replaced = [meta.next_buckets4, meta.next_buckets6].map(|buckets| buckets != 0);
+        let [v4, v6] = second.own;
+        let only = |replaced, table| if replaced { table } else { (0, None) };
+        Self {
+            other: [only(replaced[0], v4), only(replaced[1], v6)],
+            ..first
+        }
+    }
+}
+
+/// Where programs that know two tables create flows.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Creates {
+    /// In the one that is replaced.
+    InOld,
+    /// In the one that takes its place. Flows may move there.
+    InNew,
+}
+
 /// Loads the programs and creates the maps.
 ///
 /// # Errors
@@ -39,12 +114,14 @@ pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
     sizing::check_room(&meta)?;
     let mut slot = MaybeUninit::uninit();
     let frags = !options.single_buffer && probe::xdp_frags();
-    let mut open = open(&mut slot, &meta, options.replay, frags)?;
+    let mut open = open(&mut slot, &Known::none(&meta), &meta, options.replay, frags)?;
+    let bans = open.maps.ct_bans.set_max_entries(options.max_bans);
+    bans.context("set a map's size")?;
     let data = open.maps.data_settings_data.as_deref_mut();
     data.ok_or_else(no_section)?.ct_settings = settings::encode(&options.sysctls, options.sweep);
     let skel = load(open)?;
     let maps = own_maps(&skel).context("take over the maps")?;
-    let programs = own_programs(&skel).context("take over the programs")?;
+    let programs = own_programs(&skel, false).context("take over the programs")?;
     meta.write(&maps.meta)?;
     Ok(Datapath {
         maps: Arc::new(maps),
@@ -59,16 +136,71 @@ pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
 /// # Errors
 /// As [`Datapath::load`].
 pub(crate) fn upon(maps: &Maps, meta: &Meta) -> Result<Programs> {
+    upon_tables(maps, meta, &Known::current(maps, meta), false)
+}
+
+/// The same with programs that know the tables in use and those to come.
+///
+/// # Errors
+/// As [`Datapath::load`].
+pub(crate) fn upon_both(maps: &Maps, meta: &Meta, creates: Creates) -> Result<Programs> {
+    let known = Known::both(maps, meta, creates);
+    upon_tables(maps, meta, &known, creates == Creates::InNew)
+}
+
+/// The same with programs that know the tables to come only.
+///
+/// # Errors
+/// As [`Datapath::load`].
+pub(crate) fn upon_next(maps: &Maps, meta: &Meta) -> Result<Programs> {
+    upon_tables(maps, meta, &Known::next(maps, meta), false)
+}
+
+/// As [`upon_next`], making the tables to come.
+///
+/// # Errors
+/// As [`Datapath::load`].
+pub(crate) fn next_anew(maps: &Maps, meta: &Meta) -> Result<(Programs, Maps)> {
     let mut slot = MaybeUninit::uninit();
-    let mut open = open(&mut slot, meta, false, probe::xdp_frags())?;
-    reuse(&mut open, maps).context("load upon the maps of a running instance")?;
+    let known = Known::next(maps, meta);
+    let skel = load(open_upon(&mut slot, maps, meta, &known)?)?;
+    let programs = own_programs(&skel, false).context("take over the programs")?;
+    let (new4, new6) = (&skel.maps.ct_flow_table_4, &skel.maps.ct_flow_table_6);
+    let own = |map| MapHandle::try_from(map).context("take over a table");
+    let next4 = (meta.next_buckets4 != 0)
+        .then(|| own(&**new4))
+        .transpose()?;
+    let next6 = (meta.next_buckets6 != 0)
+        .then(|| own(&**new6))
+        .transpose()?;
+    let next = [next4.as_ref(), next6.as_ref()];
+    let maps = maps.with_tables([&maps.table4, &maps.table6], next);
+    Ok((programs, maps.context("take over the maps")?))
+}
+
+fn upon_tables(maps: &Maps, meta: &Meta, known: &Known<'_>, moves: bool) -> Result<Programs> {
+    let mut slot = MaybeUninit::uninit();
+    let mut open = open_upon(&mut slot, maps, meta, known)?;
+    open.progs.ct_evacuate_some.set_autoload(moves);
     let skel = load(open)?;
-    own_programs(&skel).context("take over the programs")
+    own_programs(&skel, moves).context("take over the programs")
+}
+
+fn open_upon<'a>(
+    slot: &'a mut MaybeUninit<OpenObject>,
+    maps: &Maps,
+    meta: &Meta,
+    known: &Known<'_>,
+) -> Result<OpenConntrackSkel<'a>> {
+    let mut open = open(slot, known, meta, false, probe::xdp_frags())?;
+    reuse(&mut open, maps, known).context("load upon the maps of a running instance")?;
+    Ok(open)
 }
 
 /// The object, with sizes and constants set: the verifier sees them.
 fn open<'a>(
     slot: &'a mut MaybeUninit<OpenObject>,
+    known: &Known<'_>,
     meta: &Meta,
     replay: bool,
     frags: bool,
@@ -79,11 +211,16 @@ fn open<'a>(
         .open(slot)
         .context("open the BPF object")?;
     let cpus = sys::possible_cpus();
+    let [(buckets4, _), (buckets6, _)] = known.own;
+    let [(other4, _), (other6, _)] = known.other;
     let sizes = [
-        (&mut open.maps.ct_table4, meta.buckets4),
-        (&mut open.maps.ct_table6, meta.buckets6),
+        (&mut open.maps.ct_flow_table_4, buckets4),
+        (&mut open.maps.ct_flow_table_6, buckets6),
+        (&mut open.maps.ct_flow_table_4_other, other4.max(1)),
+        (&mut open.maps.ct_flow_table_6_other, other6.max(1)),
         (&mut open.maps.ct_cpu, cpus),
-        (&mut open.maps.ct_scratch, cpus),
+        // And that of the program that moves flows.
+        (&mut open.maps.ct_scratch, cpus + 1),
         (&mut open.maps.ct_csums, cpus),
         (&mut open.maps.ct_ifstats, cpus * IFACES),
     ];
@@ -92,16 +229,20 @@ fn open<'a>(
     }
     let rodata = open.maps.rodata_data.as_deref_mut();
     let rodata = rodata.ok_or_else(no_section)?;
-    rodata.cfg_buckets4 = meta.buckets4;
-    rodata.cfg_buckets6 = meta.buckets6;
-    rodata.cfg_max_flows4 = flows(meta.max_flows4);
-    rodata.cfg_max_flows6 = flows(meta.max_flows6);
+    rodata.cfg_buckets4 = buckets4;
+    rodata.cfg_buckets6 = buckets6;
+    rodata.cfg_other_buckets4 = other4;
+    rodata.cfg_other_buckets6 = other6;
+    rodata.cfg_max_flows4 = flows(known.flows[0]);
+    rodata.cfg_max_flows6 = flows(known.flows[1]);
     rodata.cfg_cpus = cpus;
     rodata.cfg_xdp_frags = u32::from(frags);
     rodata.cfg_hash_seed = meta.hash_seed;
     rodata.cfg_crc32c = crc32c_tables();
     rodata.cfg_replay = u32::from(replay);
+    rodata.cfg_realtime = u32::from(probe::realtime());
     open.progs.ct_sweep_start.set_autoload(probe::bpf_loop());
+    open.progs.ct_evacuate_some.set_autoload(false);
     if !frags {
         // The section name asks for multi-buffer XDP; libbpf forgets the
         // section when the type changes.
@@ -130,24 +271,43 @@ fn flows(max_flows: u64) -> u32 {
     u32::try_from(max_flows).unwrap_or(u32::MAX)
 }
 
-/// Every map but the scratches of a CPU, in which nothing outlives a packet, and
+/// Every map but tables that are not there yet, the scratches of a CPU, in which nothing outlives a packet, and
 /// the constants. libbpf leaves alone what is in a map that it is handed.
-fn reuse(open: &mut OpenConntrackSkel<'_>, maps: &Maps) -> libbpf_rs::Result<()> {
+fn reuse(
+    open: &mut OpenConntrackSkel<'_>,
+    maps: &Maps,
+    known: &Known<'_>,
+) -> libbpf_rs::Result<()> {
     let all = &mut open.maps;
+    let ([(_, own4), (_, own6)], [(_, other4), (_, other6)]) = (known.own, known.other);
+    let tables = [
+        (&mut all.ct_flow_table_4, own4),
+        (&mut all.ct_flow_table_6, own6),
+        (&mut all.ct_flow_table_4_other, other4),
+        (&mut all.ct_flow_table_6_other, other6),
+    ];
+    for (map, known) in tables {
+        if let Some(known) = known {
+            map.reuse_fd(known.as_fd())?;
+        }
+    }
     let pairs = [
-        (&mut all.ct_table4, &maps.table4),
-        (&mut all.ct_table6, &maps.table6),
         (&mut all.ct_cpu, &maps.cpu),
         (&mut all.ct_ifstats, &maps.ifstats),
         (&mut all.ct_frag, &maps.frag),
         (&mut all.ct_listeners, &maps.listeners),
         (&mut all.ct_rings, &maps.rings),
+        (&mut all.ct_bans, &maps.bans),
+        (&mut all.ct_allow, &maps.allow),
+        (&mut all.ct_notes, &maps.notes),
+        (&mut all.ct_lists, &maps.lists),
         (&mut all.ct_sweep, &maps.sweep),
         (&mut all.ct_meta, &maps.meta),
         (&mut all.ct_attach, &maps.attach),
         (&mut all.data_settings, &maps.settings),
         (&mut all.data_ifaces, &maps.ifaces),
         (&mut all.data_replay, &maps.replay),
+        (&mut all.data_policy, &maps.policy),
     ];
     let mut pairs = pairs.into_iter();
     pairs.try_for_each(|(map, known)| map.reuse_fd(known.as_fd()))
@@ -161,23 +321,30 @@ fn load<'a>(open: OpenConntrackSkel<'a>) -> Result<ConntrackSkel<'a>> {
 fn own_maps(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Maps> {
     let own = |map: &libbpf_rs::MapMut<'_>| MapHandle::try_from(&**map);
     Ok(Maps {
-        table4: own(&skel.maps.ct_table4)?,
-        table6: own(&skel.maps.ct_table6)?,
+        table4: own(&skel.maps.ct_flow_table_4)?,
+        table6: own(&skel.maps.ct_flow_table_6)?,
+        next4: None,
+        next6: None,
         cpu: own(&skel.maps.ct_cpu)?,
         ifstats: own(&skel.maps.ct_ifstats)?,
         frag: own(&skel.maps.ct_frag)?,
         listeners: own(&skel.maps.ct_listeners)?,
         rings: own(&skel.maps.ct_rings)?,
+        bans: own(&skel.maps.ct_bans)?,
+        allow: own(&skel.maps.ct_allow)?,
+        notes: own(&skel.maps.ct_notes)?,
+        lists: own(&skel.maps.ct_lists)?,
         sweep: own(&skel.maps.ct_sweep)?,
         meta: own(&skel.maps.ct_meta)?,
         attach: own(&skel.maps.ct_attach)?,
         settings: own(&skel.maps.data_settings)?,
         ifaces: own(&skel.maps.data_ifaces)?,
         replay: own(&skel.maps.data_replay)?,
+        policy: own(&skel.maps.data_policy)?,
     })
 }
 
-fn own_programs(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Programs> {
+fn own_programs(skel: &ConntrackSkel<'_>, moves: bool) -> libbpf_rs::Result<Programs> {
     Ok(Programs {
         xdp: ProgramHandle::try_from(&skel.progs.ct_xdp)?,
         tc_ingress: ProgramHandle::try_from(&skel.progs.ct_tc_ingress)?,
@@ -185,6 +352,10 @@ fn own_programs(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Programs> {
         remove: ProgramHandle::try_from(&skel.progs.ct_remove)?,
         sweep_start: match probe::bpf_loop() {
             true => Some(ProgramHandle::try_from(&skel.progs.ct_sweep_start)?),
+            false => None,
+        },
+        evacuate: match moves {
+            true => Some(ProgramHandle::try_from(&skel.progs.ct_evacuate_some)?),
             false => None,
         },
     })
@@ -207,3 +378,6 @@ fn refused(error: libbpf_rs::Error, log: &str) -> Error {
         None => error.context("load the BPF programs"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! Where an instance is pinned, what condition the pins are in, and who works
 //! on them. A pin is a file in bpffs:
 //! `conntrack/v<ABI>/<instance>/{map_*,prog_*,link_<ifindex>_<side>}`. A program
-//! that is about to take another's place is `prog_<name>@<id>`.
+//! that is about to take another's place is `prog_<name>@<id>`, a table `map_next4` or
+//! `map_next6`.
 
 use std::ffi::CString;
 use std::ffi::OsStr;
@@ -13,12 +14,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
 
+use libbpf_rs::MapCore;
+use libbpf_rs::MapHandle;
 use nix::errno::Errno;
 
 use crate::attach::LINK_SIDES;
 use crate::bpffs::Bpffs;
 use crate::datapath::Datapath;
 use crate::datapath::MAP_NAMES;
+use crate::datapath::Maps;
+use crate::datapath::NEXT_NAMES;
 use crate::datapath::PROGRAM_NAMES;
 use crate::datapath::Programs;
 use crate::defines::ABI;
@@ -27,6 +32,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::lock::Lock;
+use crate::records::Meta;
 use crate::shape;
 use crate::sys;
 
@@ -34,8 +40,8 @@ use crate::sys;
 /// refuses dots.
 const BESIDE: char = '@';
 
-/// Why a user may not look. Opening a pin asks for reading and writing, so
-/// nothing less would do.
+/// Why a user may not look. The pins are root's alone; and what reads, too, opens maps
+/// for reading and writing, for commands do both.
 const ROOT_ONLY: &str = "pins in bpffs are root's, to read as well as to change: it takes root \
                          (or CAP_DAC_OVERRIDE and CAP_BPF)";
 
@@ -142,6 +148,12 @@ impl PinDir {
         Lock::take(&self.bpffs.locks(), &self.instance, purpose)
     }
 
+    /// Locks who is banned on the instance and who never. Instances have no such names.
+    pub(crate) fn lock_policy(&self, purpose: &str) -> Result<Lock> {
+        let name = format!("{}+policy", self.instance);
+        Lock::take(&self.bpffs.locks(), &name, purpose)
+    }
+
     /// Locks the instance if nobody else works on it.
     pub(crate) fn lock_if_free(&self, purpose: &str) -> Option<Lock> {
         Lock::take_if_free(&self.bpffs.locks(), &self.instance, purpose)
@@ -194,8 +206,9 @@ impl PinDir {
         let path = path.display();
         let message = format!(
             "instance {instance} was set up by a version whose maps have another layout ({path}; \
-             this one's is v{ABI}): its flows and counters cannot be taken over. Detach it with \
-             that version, or with `detach --force`, and attach anew"
+             this one's is v{ABI}): its flows and counters, bans and what is allowed, settings \
+             changed since it was attached, and its interfaces cannot be taken over. Detach it \
+             with that version, or with `detach --force`, and attach anew"
         );
         Error::new(ErrorKind::AbiMismatch, message)
     }
@@ -213,6 +226,41 @@ impl PinDir {
             pin(program.as_fd(), &path.join(format!("prog_{name}")))?;
         }
         tracing::info!("maps and programs are pinned in {}", path.display());
+        Ok(())
+    }
+
+    fn map_path(&self, name: &str) -> PathBuf {
+        self.path().join(format!("map_{name}"))
+    }
+
+    /// Pins the tables that are to take the place of those there are.
+    pub(crate) fn pin_next(&self, maps: &Maps) -> Result<()> {
+        let mut next = maps.named().into_iter();
+        next.try_for_each(|(name, map)| match NEXT_NAMES.contains(&name) {
+            true => pin(map.as_fd(), &self.map_path(name)),
+            false => Ok(()),
+        })
+    }
+
+    /// Gives the tables that have taken the place of others, by the record, their names,
+    /// and takes away whatever else stands where such tables do. No tables are to come
+    /// by the record.
+    pub(crate) fn settle_tables(&self, meta: &Meta) -> Result<()> {
+        let names = NEXT_NAMES.into_iter().zip(["table4", "table6"]);
+        for ((next, name), buckets) in names.zip([meta.buckets4, meta.buckets6]) {
+            let (from, to) = (self.map_path(next), self.map_path(name));
+            if !from.exists() {
+                continue;
+            }
+            let map = MapHandle::from_pinned_path(&from);
+            let map = map.with_context(|| format!("open {}", from.display()))?;
+            match map.max_entries() == buckets {
+                true => {
+                    fs::rename(&from, &to).with_context(|| format!("replace {}", to.display()))?
+                }
+                false => unpin(&from)?,
+            }
+        }
         Ok(())
     }
 
@@ -251,6 +299,12 @@ impl PinDir {
     pub(crate) fn is_upgrading(&self) -> bool {
         let programs = self.names("prog_").unwrap_or_default();
         programs.iter().any(|path| is_beside(path))
+    }
+
+    /// Whether there are tables that are to take others' place, be it that the record
+    /// does not know of them yet, or not any more.
+    pub(crate) fn is_resizing(&self) -> bool {
+        NEXT_NAMES.iter().any(|name| self.map_path(name).exists())
     }
 
     fn link_path(&self, ifindex: u32, side: &str) -> PathBuf {
@@ -358,7 +412,7 @@ impl PinDir {
 /// Whether a pin of ours may have this name.
 fn is_pin(name: &str) -> bool {
     match name.split_once('_') {
-        Some(("map", map)) => MAP_NAMES.contains(&map),
+        Some(("map", map)) => MAP_NAMES.contains(&map) || NEXT_NAMES.contains(&map),
         Some(("prog", program)) => match program.split_once(BESIDE) {
             Some((program, id)) => PROGRAM_NAMES.contains(&program) && is_number(id),
             None => PROGRAM_NAMES.contains(&program),
@@ -420,6 +474,7 @@ mod tests {
         for name in [
             "map_meta",
             "map_table4",
+            "map_next6",
             "prog_ct_xdp",
             "prog_ct_xdp@17",
             "link_2_egress",

@@ -57,6 +57,8 @@ pub struct KernelSupport {
     pub bpf_loop: Option<bool>,
     /// Arenas (6.9).
     pub arena: Option<bool>,
+    /// It is preemptible even where soft interrupts are off (`PREEMPT_RT`).
+    pub realtime: bool,
 }
 
 /// Capabilities in force.
@@ -97,6 +99,7 @@ impl KernelSupport {
             bpf_loop: ask(|| helper(libbpf_sys::BPF_FUNC_loop)),
             bloom_filter: ask(|| sys::knows_map(libbpf_sys::BPF_MAP_TYPE_BLOOM_FILTER)),
             arena: ask(|| sys::knows_map(libbpf_sys::BPF_MAP_TYPE_ARENA)),
+            realtime: realtime(),
             no_load: no_load.map(|error| format!("{error:#}")),
         }
     }
@@ -160,6 +163,12 @@ pub(crate) fn may_load() -> Result<()> {
 pub(crate) fn xdp_frags() -> bool {
     let flags = libbpf_sys::BPF_F_XDP_HAS_FRAGS;
     sys::load_trivial(libbpf_sys::BPF_PROG_TYPE_XDP, flags).is_ok()
+}
+
+/// Whether it is a kernel with `PREEMPT_RT`: `uname -v` says so.
+pub(crate) fn realtime() -> bool {
+    let name = uname();
+    name.is_ok_and(|name| name.version().to_string_lossy().contains("PREEMPT_RT"))
 }
 
 /// Whether the kernel knows `bpf_loop` (5.17), which the background sweep needs.

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::skel::types::ct_attach;
 use crate::skel::types::ct_hook;
 use crate::skel::types::ct_meta;
+use crate::skel::types::ct_resize;
 
 // SAFETY: nothing but integers, and no padding (types.h asserts the size).
 unsafe impl Plain for ct_meta {}
@@ -46,15 +47,76 @@ pub struct Meta {
     pub max_flows4: u64,
     /// IPv6 flows it is sized for.
     pub max_flows6: u64,
+    /// How far its tables' replacement by others has come.
+    pub phase: Phase,
+    /// Buckets of the IPv4 table that takes the place of the one there is; 0 if it
+    /// stays.
+    pub next_buckets4: u32,
+    /// The same of IPv6.
+    pub next_buckets6: u32,
+    /// IPv4 flows it is going to be sized for.
+    pub next_flows4: u64,
+    /// IPv6 flows it is going to be sized for.
+    pub next_flows6: u64,
+    /// It ends with the process that holds its lock.
+    pub foreground: bool,
     /// Version of the crate that its programs are of.
     pub version: String,
     /// How the user named the namespace; empty for the current one.
     pub netns: String,
+    /// Folder in which bans are kept over a restart; empty if they are not.
+    pub state: String,
+}
+
+/// How far the replacement of tables has come: which programs may sit on the hooks.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+#[repr(u32)]
+pub enum Phase {
+    /// None is under way.
+    #[default]
+    None = ct_resize::CT_RESIZE_NONE.0,
+    /// Those that know both tables come, and create flows in the old one.
+    Prepare = ct_resize::CT_RESIZE_PREPARE.0,
+    /// Those that create flows in the new one come, and flows move there.
+    Move = ct_resize::CT_RESIZE_MOVE.0,
+    /// Nothing is left in the old one; those that know the new one only come.
+    Finish = ct_resize::CT_RESIZE_FINISH.0,
+}
+
+impl Phase {
+    fn from_number(number: u32) -> Option<Self> {
+        let all = [Self::None, Self::Prepare, Self::Move, Self::Finish];
+        all.into_iter().find(|phase| *phase as u32 == number)
+    }
 }
 
 const KEY: [u8; 4] = [0; 4];
 
 impl Meta {
+    /// What it is when the tables to come are its tables.
+    pub(crate) fn resized(&self) -> Self {
+        let or = |next, now| if next == 0 { now } else { next };
+        Self {
+            buckets4: or(self.next_buckets4, self.buckets4),
+            buckets6: or(self.next_buckets6, self.buckets6),
+            max_flows4: self.next_flows4,
+            max_flows6: self.next_flows6,
+            ..self.unchanged()
+        }
+    }
+
+    /// What it is when no tables are to come.
+    pub(crate) fn unchanged(&self) -> Self {
+        Self {
+            phase: Phase::None,
+            next_buckets4: 0,
+            next_buckets6: 0,
+            next_flows4: 0,
+            next_flows6: 0,
+            ..self.clone()
+        }
+    }
+
     /// Reads the record of an instance.
     pub(crate) fn read(map: &MapHandle) -> Result<Self> {
         let value = map.lookup(&KEY, MapFlags::ANY).context("read ct_meta")?;
@@ -73,8 +135,18 @@ impl Meta {
             created: raw.created,
             max_flows4: raw.max_flows4,
             max_flows6: raw.max_flows6,
+            phase: Phase::from_number(raw.phase).ok_or_else(|| {
+                let message = format!("ct_meta has an unknown phase ({})", raw.phase);
+                Error::new(ErrorKind::AbiMismatch, message)
+            })?,
+            next_buckets4: raw.next_buckets4,
+            next_buckets6: raw.next_buckets6,
+            next_flows4: raw.next_flows4,
+            next_flows6: raw.next_flows6,
+            foreground: raw.foreground != 0,
             version: from_chars(&raw.version),
             netns: from_chars(&raw.netns),
+            state: from_chars(&raw.state),
         })
     }
 
@@ -91,10 +163,17 @@ impl Meta {
             created: self.created,
             max_flows4: self.max_flows4,
             max_flows6: self.max_flows6,
+            phase: self.phase as u32,
+            next_buckets4: self.next_buckets4,
+            next_buckets6: self.next_buckets6,
+            next_flows4: self.next_flows4,
+            next_flows6: self.next_flows6,
+            foreground: u32::from(self.foreground),
             ..Default::default()
         };
         to_chars(&self.version, &mut raw.version);
         to_chars(&self.netns, &mut raw.netns);
+        to_chars(&self.state, &mut raw.state);
         // SAFETY: see the `Plain` implementation.
         let bytes = unsafe { plain::as_bytes(&raw) };
         map.update(&KEY, bytes, MapFlags::ANY)
@@ -196,7 +275,7 @@ fn from_raw_hook(raw: u32) -> Option<Hook> {
 }
 
 /// A C string in an array, up to its NUL.
-fn from_chars(chars: &[i8]) -> String {
+pub(crate) fn from_chars(chars: &[i8]) -> String {
     let bytes = chars
         .iter()
         .map(|&c| c.cast_unsigned())
@@ -205,7 +284,7 @@ fn from_chars(chars: &[i8]) -> String {
 }
 
 /// Cuts the text at a character so that a NUL fits behind it.
-fn to_chars(text: &str, chars: &mut [i8]) {
+pub(crate) fn to_chars(text: &str, chars: &mut [i8]) {
     let room = chars.len().saturating_sub(1);
     let end = (0..=room.min(text.len()))
         .rev()

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 
 use conntrack_core::Family;
+use conntrack_core::Flow;
 use conntrack_core::FlowFilter;
 use conntrack_core::FlowKey;
 use nix::errno::Errno;
@@ -36,6 +37,7 @@ pub fn one(datapath: &Datapath, spot: &Spot) -> Result<bool> {
         start: spot.start,
         what: ct_remove_what::CT_REMOVE_ONE.0,
         v6: v6(spot.family),
+        table: spot.table,
         bucket: spot.bucket,
         slot: spot.slot,
         ..ct_removal::default()
@@ -74,13 +76,31 @@ pub fn matching(
     let (mut removed, mut senseless) = (0, None);
     while let Some(found) = walk.next_found() {
         match found {
-            Ok((_, spot)) => removed += u64::from(one(datapath, &spot)?),
+            Ok((flow, spot)) => {
+                let done = one(datapath, &spot)? || moved(datapath, tables, &flow, &spot, &clock)?;
+                removed += u64::from(done);
+            }
             Err(error) => senseless = Some(error),
         }
     }
     match senseless {
         Some(error) => Err(error.context(format!("after {removed} flows were deleted"))),
         None => Ok(removed),
+    }
+}
+
+/// Takes out a flow that has moved to another table since it was read at this spot;
+/// whether it had.
+fn moved(
+    datapath: &Datapath,
+    tables: &Tables,
+    flow: &Flow,
+    spot: &Spot,
+    clock: &Clock,
+) -> Result<bool> {
+    match tables.locate(&flow.key(), clock)? {
+        Some((_, now)) if !now.same_slot(spot) && now.start == spot.start => one(datapath, &now),
+        _ => Ok(false),
     }
 }
 
@@ -100,18 +120,21 @@ pub fn all(datapath: &Datapath, tables: &Tables) -> Result<u64> {
     run(datapath, &mut now)?;
     let mut removed = 0;
     for family in [Family::Ipv4, Family::Ipv6] {
-        let end = tables.buckets(family);
-        for bucket in (0..end).step_by(REMOVE_BUCKETS as usize) {
-            let mut order = ct_removal {
-                start: now.start,
-                what: ct_remove_what::CT_REMOVE_ALL.0,
-                v6: v6(family),
-                bucket,
-                buckets: REMOVE_BUCKETS.min(end - bucket),
-                ..ct_removal::default()
-            };
-            run(datapath, &mut order)?;
-            removed += u64::from(order.removed);
+        // The old one first, for flows move from there.
+        for end in tables.buckets(family) {
+            for bucket in (0..end).step_by(REMOVE_BUCKETS as usize) {
+                let mut order = ct_removal {
+                    start: now.start,
+                    what: ct_remove_what::CT_REMOVE_ALL.0,
+                    v6: v6(family),
+                    table: end,
+                    bucket,
+                    buckets: REMOVE_BUCKETS.min(end - bucket),
+                    ..ct_removal::default()
+                };
+                run(datapath, &mut order)?;
+                removed += u64::from(order.removed);
+            }
         }
     }
     Ok(removed)

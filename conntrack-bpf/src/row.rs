@@ -14,6 +14,7 @@ use std::net::Ipv6Addr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::sync::atomic::fence;
+use std::thread;
 use std::time::Duration;
 
 use conntrack_core::Family;
@@ -161,12 +162,22 @@ impl<'a> Bucket<'a> {
     #[inline]
     pub(crate) fn glance<S: Slot>(self, slot: usize) -> Option<Glance> {
         let words = self.slot::<S>(slot);
-        let word = Word(words[WORD].load(Ordering::Acquire));
+        let word = settled(words);
         word.is_live().then(|| Glance {
             word,
             seen: words[SEEN].load(Ordering::Relaxed),
             proto_if: second_half(words[PORTS_IF].load(Ordering::Relaxed)),
         })
+    }
+
+    /// Whatever is in a slot, a flow or what is left of one.
+    pub(crate) fn remains<S: Slot>(self, slot: usize) -> Row<S> {
+        let words = self.slot::<S>(slot);
+        Row {
+            word: Word(words[WORD].load(Ordering::Acquire)),
+            carry: self.carry(slot),
+            slot: copy(words),
+        }
     }
 
     /// A consistent copy of a slot; `None` if no flow is in it.
@@ -175,7 +186,7 @@ impl<'a> Bucket<'a> {
         let words = self.slot::<S>(slot);
         let mut tries = 0;
         loop {
-            let word = Word(words[WORD].load(Ordering::Acquire));
+            let word = settled(words);
             if !word.is_live() {
                 return None;
             }
@@ -203,6 +214,36 @@ impl<'a> Bucket<'a> {
 
 /// Copies made of a slot that keeps changing.
 const TRIES: u32 = 32;
+
+/// The word of a slot. A flow on its way to another table is waited for until it is
+/// there, so that who looks there afterwards finds it. That takes microseconds, unless
+/// who moves it was preempted.
+#[inline]
+fn settled(words: &[AtomicU64]) -> Word {
+    let word = Word(words[WORD].load(Ordering::Acquire));
+    match word.is_leaving() {
+        true => arrival(words),
+        false => word,
+    }
+}
+
+#[cold]
+fn arrival(words: &[AtomicU64]) -> Word {
+    const YIELDS: u32 = 1000;
+    const NAPS: u32 = 10_000;
+    let mut word = Word(words[WORD].load(Ordering::Acquire));
+    for wait in 0..YIELDS + NAPS {
+        if !word.is_leaving() {
+            break;
+        }
+        match wait < YIELDS {
+            true => thread::yield_now(),
+            false => thread::sleep(Duration::from_micros(100)),
+        }
+        word = Word(words[WORD].load(Ordering::Acquire));
+    }
+    word
+}
 
 /// The first look at a slot. The fields need not belong to one moment.
 #[derive(Copy, Clone)]
@@ -292,6 +333,20 @@ impl<S: Slot> Row<S> {
         (self.word.0, self.slot.flow().start)
     }
 
+    /// Its key.
+    pub(crate) fn key(&self) -> RawKey {
+        let flow = self.slot.flow();
+        let (lo, hi) = self.slot.addresses();
+        RawKey {
+            family: S::FAMILY,
+            lo,
+            hi,
+            lo_port_be: flow.lo_port_be,
+            hi_port_be: flow.hi_port_be,
+            protocol: self.glance().protocol(),
+        }
+    }
+
     /// A CPU that wrapped the low half of a packet count may be about to carry.
     /// 2^32 packets are at least 80 GiB, so hardly any flow waits for that.
     fn may_lack_carry(&self) -> bool {
@@ -305,10 +360,7 @@ impl<S: Slot> Row<S> {
 
     /// Whether it is the flow of this key.
     pub(crate) fn is(&self, key: &RawKey) -> bool {
-        let flow = self.slot.flow();
-        self.slot.addresses() == (key.lo, key.hi)
-            && (flow.lo_port_be, flow.hi_port_be) == (key.lo_port_be, key.hi_port_be)
-            && self.glance().protocol() == key.protocol
+        self.key() == *key
     }
 
     /// What a packet from the key's lower end to the higher one carries.

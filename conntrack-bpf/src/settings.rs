@@ -2,6 +2,7 @@
 //! while packets run.
 
 use std::mem::offset_of;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use conntrack_core::SctpState;
@@ -99,7 +100,9 @@ pub(crate) fn encode(sysctls: &Sysctls, sweep: Duration) -> ct_settings {
         event_types: 0,
         pad: 0,
         sweep_ns: u64::try_from(sweep.as_nanos()).unwrap_or(u64::MAX),
-        reserved: [0; 8],
+        tables: 0,
+        moving: 0,
+        reserved: [0; 6],
     };
     for (index, timeout) in (0_u8..).zip(&mut settings.timeout_ns) {
         let duration = sysctls.timeout_by_index(index);
@@ -130,6 +133,32 @@ pub(crate) fn update(maps: &Maps, change: impl FnOnce(&mut Sysctls)) -> Result<S
     let [before, after] = [before, after].map(bytes);
     words.merge(&before, &after, offset_of!(ct_settings, tcp_loose));
     Ok(decode(&words.load()))
+}
+
+/// Lets flows move from one table to another, or not. Programs that create flows where
+/// they move from must be gone by then.
+pub(crate) fn set_moving(maps: &Maps, moving: bool) -> Result<()> {
+    let at = offset_of!(ct_settings, moving);
+    change_number(maps, at, |_| u32::from(moving))
+}
+
+/// Lets readers know that they should look which tables there are.
+pub(crate) fn announce_tables(maps: &Maps) -> Result<()> {
+    let at = offset_of!(ct_settings, tables);
+    change_number(maps, at, |count| count.wrapping_add(1))
+}
+
+/// Changes a number that shares its word only with what the caller keeps others from
+/// changing.
+fn change_number(maps: &Maps, at: usize, change: impl FnOnce(u32) -> u32) -> Result<()> {
+    let words = SharedWords::map(&maps.settings)?;
+    let word = &words.words()[at / 8];
+    let mut bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+    let (numbers, _) = bytes.as_chunks_mut::<4>();
+    let number = &mut numbers[at % 8 / 4];
+    *number = change(u32::from_ne_bytes(*number)).to_ne_bytes();
+    word.store(u64::from_ne_bytes(bytes), Ordering::Release);
+    Ok(())
 }
 
 /// In the order of the struct; what is behind the last field stays as it is.

@@ -15,12 +15,21 @@ use crate::datapath::MAP_NAMES;
 use crate::defines::ABI;
 use crate::defines::IFACES;
 use crate::defines::LISTENERS;
+use crate::defines::LISTS;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::records::Meta;
 use crate::skel::types;
 use crate::sys;
+
+/// Entries of the map of bans unless asked for otherwise, and of the two beside it.
+const MAX_BANS: u32 = 131_072;
+const MAX_ALLOWED: u32 = 16_384;
+const MAX_NOTES: u32 = 16_384;
+
+/// Maps that take memory as entries come.
+const GROWING: [&str; 3] = ["bans", "allow", "notes"];
 
 /// Type, sizes and capacity of a map.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -43,11 +52,25 @@ impl fmt::Display for Shape {
     }
 }
 
+fn round(bytes: usize) -> u64 {
+    (bytes as u64).next_multiple_of(8)
+}
+
 impl Shape {
     fn array(value: usize, entries: u32) -> Self {
         Self {
             kind: MapType::Array,
             key: size_of::<u32>(),
+            value,
+            entries,
+        }
+    }
+
+    /// Of networks.
+    fn hash(value: usize, entries: u32) -> Self {
+        Self {
+            kind: MapType::Hash,
+            key: size_of::<types::ct_ban_key>(),
             value,
             entries,
         }
@@ -62,23 +85,31 @@ impl Shape {
         }
     }
 
+    /// Of an entry of a hash map.
+    fn element(self) -> u64 {
+        /// `struct htab_elem`, and its place in the lists of an LRU map.
+        const ELEMENT: u64 = 64;
+        round(self.key) + round(self.value) + ELEMENT
+    }
+
     /// Kernel memory at the most, in whole pages.
     fn bytes(self) -> u64 {
         const PAGE: u64 = 4096;
-        /// `struct htab_elem`, and its place in the lists of an LRU map.
-        const ELEMENT: u64 = 64;
-        let round = |bytes: usize| (bytes as u64).next_multiple_of(8);
         let entries = u64::from(self.entries);
         let bytes = match self.kind {
             MapType::Hash | MapType::LruHash => {
                 // A spare element for each CPU; buckets are 16 bytes.
                 let spare = u64::from(sys::possible_cpus());
-                let element = round(self.key) + round(self.value) + ELEMENT;
-                (entries + spare) * element + entries.next_power_of_two() * 16
+                (entries + spare) * self.element() + entries.next_power_of_two() * 16
             }
             _ => entries * round(self.value),
         };
         bytes.next_multiple_of(PAGE) + PAGE
+    }
+
+    /// Of a map that takes memory as entries come, while it is empty.
+    fn empty(self) -> Self {
+        Self::array(16, self.entries.next_power_of_two())
     }
 
     /// As `bpf/maps.h` and `bpf/config.h` have it.
@@ -87,6 +118,8 @@ impl Shape {
         Some(match name {
             "table4" => Self::array(size_of::<types::ct_bucket4>(), meta.buckets4),
             "table6" => Self::array(size_of::<types::ct_bucket6>(), meta.buckets6),
+            "next4" => Self::array(size_of::<types::ct_bucket4>(), meta.next_buckets4),
+            "next6" => Self::array(size_of::<types::ct_bucket6>(), meta.next_buckets6),
             "cpu" => Self::array(size_of::<types::ct_cpu>(), cpus),
             "ifstats" => Self::array(size_of::<types::ct_ifstat>(), cpus * IFACES),
             "frag" => Self {
@@ -106,27 +139,50 @@ impl Shape {
                 kind: MapType::ArrayOfMaps,
                 ..Self::array(size_of::<u32>(), LISTENERS)
             },
+            "bans" => Self::hash(size_of::<types::ct_ban>(), MAX_BANS),
+            "allow" => Self::hash(size_of::<types::ct_allowed>(), MAX_ALLOWED),
+            "notes" => Self {
+                key: size_of::<u64>(),
+                ..Self::hash(size_of::<types::ct_note>(), MAX_NOTES)
+            },
+            "lists" => Self::array(size_of::<types::ct_list>(), LISTS),
             "sweep" => Self::array(size_of::<types::ct_sweeper>(), 1),
             "settings" => Self::array(size_of::<types::data_settings>(), 1),
             "ifaces" => Self::array(size_of::<types::data_ifaces>(), 1),
             "replay" => Self::array(size_of::<types::data_replay>(), 1),
+            "policy" => Self::array(size_of::<types::data_policy>(), 1),
             _ => return None,
         })
     }
 }
 
 /// Kernel memory of all maps but the two tables on this host, rather too much than
-/// too little.
+/// too little. What is banned and allowed comes on top.
 pub(crate) fn other_maps_bytes() -> u64 {
     let others = MAP_NAMES.iter().filter(|name| !name.starts_with("table"));
-    let shapes = others.filter_map(|name| Shape::expected(name, &Meta::default()));
+    let shapes = others.filter_map(|name| {
+        let shape = Shape::expected(name, &Meta::default())?;
+        Some(match GROWING.contains(name) {
+            true => shape.empty(),
+            false => shape,
+        })
+    });
     let private = [
         Shape::array(size_of::<types::ct_meta>(), 1),
-        Shape::array(size_of::<types::ct_work>(), sys::possible_cpus()),
+        Shape::array(size_of::<types::ct_work>(), sys::possible_cpus() + 1),
         Shape::array(size_of::<types::ct_csum>(), sys::possible_cpus()),
         Shape::array(size_of::<types::rodata>(), 1),
     ];
     shapes.chain(private).map(Shape::bytes).sum()
+}
+
+/// What a map that grows takes with so many entries, rather too much than too little;
+/// `None` for other maps. Before Linux 6.4 the kernel accounts for it as if it were full.
+pub(crate) fn grown_bytes(name: &str, map: &MapHandle, entries: u64) -> Option<u64> {
+    let shape = Shape::of(map);
+    let entries = entries.min(shape.entries.into());
+    let grows = GROWING.contains(&name);
+    grows.then(|| shape.empty().bytes() + entries * shape.element())
 }
 
 /// Reads the record of a pinned instance, if it is of this layout.
@@ -148,10 +204,35 @@ pub(crate) fn check_meta(dir: &Path, map: &MapHandle) -> Result<Meta> {
 /// Checks that a pinned map is what this version would have made of `meta`.
 pub(crate) fn check_map(dir: &Path, name: &str, map: &MapHandle, meta: &Meta) -> Result<()> {
     let path = dir.join(format!("map_{name}"));
-    match Shape::expected(name, meta) {
+    let expected = Shape::expected(name, meta).map(|expected| match name {
+        // As many as was asked for when it was made.
+        "bans" => Shape {
+            entries: map.max_entries(),
+            ..expected
+        },
+        _ => expected,
+    });
+    match expected {
         Some(expected) => compare(&path, Shape::of(map), expected),
         None => Err(mismatch(format!("{} is no map of ours", path.display()))),
     }
+}
+
+/// Checks that a table that is pinned by the first of these names is what this version
+/// would have made under the second.
+pub(crate) fn check_table(
+    dir: &Path,
+    [pin, name]: [&str; 2],
+    map: &MapHandle,
+    meta: &Meta,
+) -> Result<()> {
+    let expected = Shape::expected(name, meta);
+    let found = Shape::of(map);
+    compare(
+        &dir.join(format!("map_{pin}")),
+        found,
+        expected.unwrap_or(found),
+    )
 }
 
 /// Whether a map can be read as `ct_attach`.

@@ -8,6 +8,7 @@ use conntrack_core::TableConfig;
 
 use crate::datapath::FLOWS_PER_BUCKET;
 use crate::datapath::MIN_BUCKETS;
+use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -61,6 +62,27 @@ pub(crate) fn check_room(meta: &Meta) -> Result<()> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     match available(&meminfo) {
         Some(free) => fits(meta, shape::other_maps_bytes(), free),
+        None => Ok(()),
+    }
+}
+
+/// The same for the tables that are to take the place of those there are, which stay
+/// until they have.
+///
+/// # Errors
+/// As [`check_room`].
+pub(crate) fn check_room_for_next(meta: &Meta) -> Result<()> {
+    let next = Meta {
+        buckets4: meta.next_buckets4,
+        buckets6: meta.next_buckets6,
+        max_flows4: meta.next_flows4,
+        max_flows6: meta.next_flows6,
+        ..Meta::default()
+    };
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    match available(&meminfo) {
+        Some(free) => fits(&next, 0, free)
+            .context("the tables there are stay until their flows have moved to new ones"),
         None => Ok(()),
     }
 }

@@ -3,10 +3,14 @@
 //!
 //! Reading takes no lock and no system call, allocates nothing per flow, and
 //! does not slow packets down. It is no snapshot: flows may come and go
-//! meanwhile; but a flow that is there all the time comes out exactly once,
-//! for a flow never moves to another slot.
+//! meanwhile; but a flow that is there all the time comes out exactly once.
+//!
+//! A flow moves only while other tables take the place of those there are, and then
+//! from the old table to the new one. So the old one is read first, and what was
+//! shown of it is not shown again.
 
-use std::iter::FusedIterator;
+use std::fmt;
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -19,6 +23,8 @@ use conntrack_core::FlowKey;
 use conntrack_core::FlowState;
 use conntrack_core::Protocol;
 use conntrack_core::stats::FlowCounts;
+use libbpf_rs::MapCore;
+use libbpf_rs::MapHandle;
 
 use crate::clock::Clock;
 use crate::clock::age;
@@ -37,40 +43,75 @@ use crate::row::Glance;
 use crate::row::Row;
 use crate::row::Slot;
 use crate::row::state;
+use crate::skel::types::ct_settings;
+use crate::walk::Shown;
+pub use crate::walk::Walk;
 use crate::wire::Word;
 use crate::wire::ct_flow;
 use crate::wire::ct_flow6;
 use crate::wire::data_settings;
 
-/// Both flow tables of a data path, mapped for reading. Cheap to clone.
+/// The flow tables of a data path, mapped for reading. Cheap to clone.
 ///
 /// It keeps the tables' memory alive, also after the data path is gone.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    v4: Table<ct_flow>,
-    v6: Table<ct_flow6>,
+pub(crate) struct Inner {
+    /// One, or two while the second one takes the place of the first.
+    pub(crate) v4: Vec<Arc<Table<ct_flow>>>,
+    pub(crate) v6: Vec<Arc<Table<ct_flow6>>>,
     settings: Mapped<data_settings>,
-    seed: Seed,
+    pub(crate) seed: Seed,
     max: u64,
+    /// `ct_settings.tables` when they were mapped.
+    version: u32,
 }
 
-#[derive(Debug)]
-struct Table<S: Slot> {
+pub(crate) struct Table<S: Slot> {
     buckets: Mapped<S::Bucket>,
+    /// The kernel's id of the map.
+    pub(crate) id: u32,
+}
+
+impl<S: Slot> fmt::Debug for Table<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Table({}: {:?})", self.id, self.buckets)
+    }
 }
 
 impl<S: Slot> Table<S> {
-    fn bucket(&self, index: u32) -> Option<Bucket<'_>> {
+    fn map(map: &MapHandle) -> Result<Arc<Self>> {
+        let family = S::FAMILY;
+        let buckets = Mapped::read_only(map, map.max_entries() as usize)
+            .with_context(|| format!("map the {family} flow table"))?;
+        let info = map.info().context("look at a map")?;
+        Ok(Arc::new(Self {
+            buckets,
+            id: info.info.id,
+        }))
+    }
+
+    #[inline]
+    pub(crate) fn bucket(&self, index: u32) -> Option<Bucket<'_>> {
         self.buckets.words(index as usize).map(Bucket::new)
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.buckets.len()).unwrap_or(u32::MAX)
     }
 }
 
 impl Inner {
+    /// Whether tables were put in place since they were mapped.
+    #[inline]
+    pub(crate) fn is_outdated(&self) -> bool {
+        version(&self.settings) != self.version
+    }
+
     /// The timeout in force, in nanoseconds: `ct_timeout_of()`.
     fn timeout(&self, word: Word) -> u64 {
         let timeouts: &[AtomicU64] = self.settings.words(0).unwrap_or_default();
@@ -87,24 +128,33 @@ impl Inner {
         (age < timeout).then(|| Duration::from_nanos(timeout - age))
     }
 
-    /// The flow in a slot, if there is one that meets the filter.
+    /// The flow in a slot, if there is one that meets the filter and is not to be
+    /// skipped, and its spot.
     #[inline]
-    fn read<S: Slot>(
+    pub(crate) fn read<S: Slot>(
         &self,
         place: Place<'_>,
         filter: &FlowFilter,
         clock: &Clock,
-    ) -> Option<Result<Found>> {
+        skip: impl FnOnce(&Row<S>) -> bool,
+        spot: &mut Option<Spot>,
+    ) -> Option<Result<Flow>> {
         let Place { bucket, slot, .. } = place;
         if !bucket.glance::<S>(slot)?.meets(filter) {
             return None;
         }
         let row: Row<S> = bucket.read(slot)?;
         let left = self.left(row.glance(), clock)?;
-        let flow = row.decode(filter, clock, left);
-        flow.map_err(|BadRow| place.senseless(S::FAMILY))
-            .map(|flow| Some((flow?, place.spot(&row))))
-            .transpose()
+        if skip(&row) {
+            return None;
+        }
+        *spot = Some(place.spot(&row));
+        // A flow is large: not to be moved more often than it must.
+        match row.decode(filter, clock, left) {
+            Ok(Some(flow)) => Some(Ok(flow)),
+            Ok(None) => None,
+            Err(BadRow) => Some(Err(place.senseless(S::FAMILY))),
+        }
     }
 
     fn find<S: Slot>(
@@ -113,8 +163,7 @@ impl Inner {
         key: &RawKey,
         clock: &Clock,
     ) -> Result<Option<Found>> {
-        let buckets = u32::try_from(table.buckets.len()).unwrap_or(u32::MAX);
-        let places = key.places(&self.seed, buckets);
+        let places = key.places(&self.seed, table.len());
         for index in places.buckets {
             let Some(bucket) = table.bucket(index) else {
                 continue;
@@ -128,6 +177,7 @@ impl Inner {
                 };
                 let place = Place {
                     bucket,
+                    table: table.len(),
                     index,
                     slot,
                 };
@@ -140,21 +190,66 @@ impl Inner {
         Ok(None)
     }
 
-    fn count<S: Slot>(&self, table: &Table<S>, clock: &Clock, census: &mut Census) {
-        for index in 0..table.buckets.len() as u32 {
-            let Some(bucket) = table.bucket(index) else {
-                break;
-            };
-            for slot in Bits(bucket.used()) {
-                let Some(glance) = bucket.glance::<S>(slot) else {
-                    continue;
+    /// Of all tables but the last.
+    fn left_of<S: Slot>(tables: &[Arc<Table<S>>]) -> u64 {
+        let Some((_, before)) = tables.split_last() else {
+            return 0;
+        };
+        let buckets = before
+            .iter()
+            .flat_map(|table| (0..table.len()).filter_map(|index| table.bucket(index)));
+        let left = |bucket: Bucket<'_>| {
+            let words = Bits(bucket.used()).map(|slot| Word(bucket.remains::<S>(slot).life().0));
+            words.filter(|word| word.has_left()).count() as u64
+        };
+        buckets.map(left).sum()
+    }
+
+    /// The flow of a key, in the first of the tables that has it.
+    fn find_in<S: Slot>(
+        &self,
+        tables: &[Arc<Table<S>>],
+        key: &RawKey,
+        clock: &Clock,
+    ) -> Result<Option<Found>> {
+        let mut found = tables.iter().map(|table| self.find(table, key, clock));
+        found
+            .find(|found| !matches!(found, Ok(None)))
+            .unwrap_or(Ok(None))
+    }
+
+    fn count<S: Slot>(&self, tables: &[Arc<Table<S>>], clock: &Clock, census: &mut Census) {
+        let mut before = Vec::new();
+        for (at, table) in tables.iter().enumerate() {
+            let mut shown = Shown::none();
+            for index in 0..table.len() {
+                let Some(bucket) = table.bucket(index) else {
+                    break;
                 };
-                if self.left(glance, clock).is_some() {
-                    census.add(glance.protocol(), glance.word);
-                } else {
-                    census.expired += 1;
+                let mut slots = 0;
+                for slot in Bits(bucket.used()) {
+                    let Some(glance) = bucket.glance::<S>(slot) else {
+                        continue;
+                    };
+                    let again = at > 0
+                        && bucket
+                            .read::<S>(slot)
+                            .is_none_or(|row| self.was_shown(&before, &row));
+                    if again {
+                        continue;
+                    }
+                    slots |= 1 << slot;
+                    if self.left(glance, clock).is_some() {
+                        census.add(glance.protocol(), glance.word);
+                    } else {
+                        census.expired += 1;
+                    }
+                }
+                if at + 1 < tables.len() {
+                    shown.keep(index, slots);
                 }
             }
+            before.push((Arc::clone(table), shown));
         }
     }
 }
@@ -163,6 +258,8 @@ impl Inner {
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct Spot {
     pub(crate) family: Family,
+    /// Buckets of its table, which tells it from the one that replaces it.
+    pub(crate) table: u32,
     pub(crate) bucket: u32,
     pub(crate) slot: u32,
     pub(crate) word: u64,
@@ -172,20 +269,22 @@ pub struct Spot {
 impl Spot {
     /// Whether it is the same slot, whatever flow is in it.
     pub fn same_slot(&self, other: &Self) -> bool {
-        let slot = |spot: &Self| (spot.family, spot.bucket, spot.slot);
+        let slot = |spot: &Self| (spot.family, spot.table, spot.bucket, spot.slot);
         slot(self) == slot(other)
     }
 }
 
 /// A flow, and where it is.
-type Found = (Flow, Spot);
+pub(crate) type Found = (Flow, Spot);
 
 /// A slot, and where it is.
 #[derive(Copy, Clone)]
-struct Place<'a> {
-    bucket: Bucket<'a>,
-    index: u32,
-    slot: usize,
+pub(crate) struct Place<'a> {
+    pub(crate) bucket: Bucket<'a>,
+    /// Buckets of the table.
+    pub(crate) table: u32,
+    pub(crate) index: u32,
+    pub(crate) slot: usize,
 }
 
 impl Place<'_> {
@@ -193,6 +292,7 @@ impl Place<'_> {
         let (word, start) = row.life();
         Spot {
             family: S::FAMILY,
+            table: self.table,
             bucket: self.index,
             slot: self.slot as u32,
             word,
@@ -208,7 +308,7 @@ impl Place<'_> {
 }
 
 /// The indices of the bits that are set, lowest first.
-struct Bits(u32);
+pub(crate) struct Bits(pub(crate) u32);
 
 impl Iterator for Bits {
     type Item = usize;
@@ -268,32 +368,41 @@ impl Tables {
     /// The kernel refuses to map them.
     pub fn map(datapath: &Datapath) -> Result<Self> {
         let Datapath { maps, meta, .. } = datapath;
-        let v4 = Mapped::read_only(&maps.table4, meta.buckets4 as usize)
-            .context("map the IPv4 flow table")?;
-        let v6 = Mapped::read_only(&maps.table6, meta.buckets6 as usize)
-            .context("map the IPv6 flow table")?;
         let settings = Mapped::read_only(&maps.settings, 1).context("map the settings")?;
+        // Before the tables: if it moves on now, they are out of date sooner.
+        let version = version(&settings);
+        let v4 = [Some(&maps.table4), maps.next4.as_ref()];
+        let v6 = [Some(&maps.table6), maps.next6.as_ref()];
         Ok(Self {
             inner: Arc::new(Inner {
-                v4: Table { buckets: v4 },
-                v6: Table { buckets: v6 },
+                v4: v4
+                    .into_iter()
+                    .flatten()
+                    .map(Table::map)
+                    .collect::<Result<_>>()?,
+                v6: v6
+                    .into_iter()
+                    .flatten()
+                    .map(Table::map)
+                    .collect::<Result<_>>()?,
                 settings,
                 seed: meta.hash_seed,
                 max: meta.max_flows4 + meta.max_flows6,
+                version,
             }),
         })
     }
 
+    /// Whether others may have taken the place of these tables since they were
+    /// mapped: then there is more to read elsewhere.
+    #[inline]
+    pub fn are_outdated(&self) -> bool {
+        self.inner.is_outdated()
+    }
+
     /// Every flow that meets the filter, as of `clock`, IPv4 first.
     pub fn walk(&self, filter: FlowFilter, clock: Clock) -> Walk {
-        Walk {
-            tables: self.clone(),
-            filter,
-            clock,
-            family: Family::Ipv4,
-            bucket: 0,
-            pending: None,
-        }
+        Walk::new(self.clone(), filter, clock)
     }
 
     /// The flow with this name, if it is there as of `clock`. Looks into two
@@ -315,8 +424,8 @@ impl Tables {
         };
         let inner = &*self.inner;
         match key.family {
-            Family::Ipv4 => inner.find(&inner.v4, &key, clock),
-            Family::Ipv6 => inner.find(&inner.v6, &key, clock),
+            Family::Ipv4 => inner.find_in(&inner.v4, &key, clock),
+            Family::Ipv6 => inner.find_in(&inner.v6, &key, clock),
         }
     }
 
@@ -330,93 +439,42 @@ impl Tables {
         census.counts(inner.max)
     }
 
-    /// Buckets of a family's table.
-    pub(crate) fn buckets(&self, family: Family) -> u32 {
-        let buckets = match family {
-            Family::Ipv4 => self.inner.v4.buckets.len(),
-            Family::Ipv6 => self.inner.v6.buckets.len(),
-        };
-        u32::try_from(buckets).unwrap_or(u32::MAX)
+    /// How many IPv4 and IPv6 flows there are as of `clock`.
+    pub(crate) fn living(&self, clock: &Clock) -> [u64; 2] {
+        let inner = &*self.inner;
+        let (mut v4, mut v6) = (Census::new(), Census::new());
+        inner.count(&inner.v4, clock, &mut v4);
+        inner.count(&inner.v6, clock, &mut v6);
+        [v4, v6].map(|census| census.kinds.iter().sum())
     }
 
-    /// Slots of a family's table.
+    /// How many flows have left tables for those that take their place.
+    pub(crate) fn left(&self) -> u64 {
+        let inner = &*self.inner;
+        Inner::left_of(&inner.v4) + Inner::left_of(&inner.v6)
+    }
+
+    /// Buckets of each of a family's tables, the old one's first.
+    pub(crate) fn buckets(&self, family: Family) -> Vec<u32> {
+        match family {
+            Family::Ipv4 => self.inner.v4.iter().map(|table| table.len()).collect(),
+            Family::Ipv6 => self.inner.v6.iter().map(|table| table.len()).collect(),
+        }
+    }
+
+    /// Slots of a family's tables.
     pub fn slots(&self, family: Family) -> u64 {
-        u64::from(self.buckets(family)) * u64::from(SLOTS)
+        let buckets = self.buckets(family).into_iter();
+        buckets.map(|it| u64::from(it) * u64::from(SLOTS)).sum()
     }
 }
 
-/// Flows of both tables, one after the other; see [`Tables::walk`].
-///
-/// A flow that is over when its turn comes is left out.
-#[derive(Debug)]
-#[must_use = "a walk is lazy"]
-pub struct Walk {
-    tables: Tables,
-    filter: FlowFilter,
-    clock: Clock,
-    family: Family,
-    bucket: u32,
-    /// Slots of `bucket` still to be read; `None` before it was looked at.
-    pending: Option<u32>,
-}
-
-impl Walk {
-    /// The same walk; what is still to come has to meet this filter instead.
-    pub fn with_filter(self, filter: FlowFilter) -> Self {
-        Self { filter, ..self }
-    }
-
-    /// The next flow of one table; `None` at its end.
-    fn advance<S: Slot>(&mut self, table: fn(&Inner) -> &Table<S>) -> Option<Result<Found>> {
-        let inner = &*self.tables.inner;
-        loop {
-            let bucket = table(inner).bucket(self.bucket)?;
-            let mut pending = Bits(self.pending.unwrap_or_else(|| bucket.used()));
-            while let Some(slot) = pending.next() {
-                let place = Place {
-                    bucket,
-                    index: self.bucket,
-                    slot,
-                };
-                if let Some(found) = inner.read::<S>(place, &self.filter, &self.clock) {
-                    self.pending = Some(pending.0);
-                    return Some(found);
-                }
-            }
-            self.pending = None;
-            self.bucket += 1;
-        }
-    }
-}
-
-impl FusedIterator for Walk {}
-
-impl Iterator for Walk {
-    type Item = Result<Flow>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Result<Flow>> {
-        Some(self.next_found()?.map(|(flow, _)| flow))
-    }
-}
-
-impl Walk {
-    /// The next flow, and where it is.
-    #[inline]
-    pub(crate) fn next_found(&mut self) -> Option<Result<(Flow, Spot)>> {
-        if self.family == Family::Ipv4 {
-            if self.filter.matches_family(Family::Ipv4)
-                && let Some(found) = self.advance(|inner| &inner.v4)
-            {
-                return Some(found);
-            }
-            self.family = Family::Ipv6;
-            self.bucket = 0;
-            self.pending = None;
-        }
-        if !self.filter.matches_family(Family::Ipv6) {
-            return None;
-        }
-        self.advance(|inner| &inner.v6)
-    }
+/// `ct_settings.tables`, which moves on whenever tables are put in place.
+#[inline]
+fn version(settings: &Mapped<data_settings>) -> u32 {
+    const AT: usize = offset_of!(ct_settings, tables);
+    let word = settings.words(0).and_then(|words| words.get(AT / 8));
+    let bytes = word.map_or([0; 8], |word| word.load(Ordering::Acquire).to_ne_bytes());
+    let (words, _) = bytes.as_chunks::<4>();
+    u32::from_ne_bytes(words[AT % 8 / 4])
 }

@@ -44,6 +44,8 @@ pub(crate) fn claim(dir: &PinDir, purpose: &str) -> Result<Lock> {
     match dir.inspect()? {
         Condition::Absent => return Ok(lock),
         Condition::HalfMade => {}
+        // What was kept by a process that let go of its lock without a word.
+        Condition::Ready(datapath) if datapath.meta.foreground => {}
         Condition::Ready(datapath)
             if is_dead(Some(dir), &datapath, home(&datapath.meta).as_ref(), || {
                 dir.program_ids()
@@ -83,11 +85,15 @@ pub(crate) fn is_dead(
     let Some(netns) = netns else {
         return !dir.is_some_and(PinDir::has_live_links);
     };
-    let known = Capabilities::of_this_process();
-    let may_ask = known.net_admin || known.sys_admin;
     let of = records.iter().map(|record| record.ifindex).collect();
     let live = live_hooks(netns, &KernelSupport::default(), &of, programs);
-    may_ask && live.is_ok_and(|live| live.is_empty())
+    may_ask() && live.is_ok_and(|live| live.is_empty())
+}
+
+/// Whether this process is told what sits on interfaces.
+pub(crate) fn may_ask() -> bool {
+    let known = Capabilities::of_this_process();
+    known.net_admin || known.sys_admin
 }
 
 /// What to say of one that is dead.

@@ -74,11 +74,25 @@ fn run_in(program: BorrowedFd<'_>, frame: &[u8], context: &[u8], times: u32) -> 
 /// # Errors
 /// The kernel refuses for lack of privileges.
 pub(crate) fn call(program: BorrowedFd<'_>, mark: u32) -> Result<u32> {
-    const SK_BUFF: usize = 192;
     const MARK: usize = 8;
-    let mut context = [0; SK_BUFF];
-    context[MARK..MARK + 4].copy_from_slice(&mark.to_ne_bytes());
-    run_in(program, &[0; MIN_FRAME], &context, 1)
+    run_in(program, &[0; MIN_FRAME], &sk_buff(MARK, mark), 1)
+}
+
+/// As [`run`], for a TC program and a frame that came in on the interface with this
+/// index. Without one it is a packet of this host's own.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_received(program: BorrowedFd<'_>, frame: &[u8], ifindex: u32) -> Result<u32> {
+    const INGRESS_IFINDEX: usize = 36;
+    run_in(program, frame, &sk_buff(INGRESS_IFINDEX, ifindex), 1)
+}
+
+/// A `struct __sk_buff` with one field that is not 0.
+fn sk_buff(offset: usize, value: u32) -> [u8; 192] {
+    let mut context = [0; 192];
+    context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+    context
 }
 
 /// Runs `ct_xdp` of a data path loaded for replay on packets of a capture, at

@@ -10,11 +10,16 @@ use std::sync::atomic::Ordering;
 
 use crate::defines::IF_SLOTS;
 use crate::defines::SLOTS;
+pub(crate) use crate::skel::types::ct_allowed;
 use crate::skel::types::ct_attach;
+pub(crate) use crate::skel::types::ct_ban;
+pub(crate) use crate::skel::types::ct_ban_key;
+pub(crate) use crate::skel::types::ct_ban_origin;
 pub(crate) use crate::skel::types::ct_bucket_head;
 pub(crate) use crate::skel::types::ct_bucket4;
 pub(crate) use crate::skel::types::ct_bucket6;
 pub(crate) use crate::skel::types::ct_cpu;
+pub(crate) use crate::skel::types::ct_evacuation;
 pub(crate) use crate::skel::types::ct_event;
 pub(crate) use crate::skel::types::ct_event_type;
 pub(crate) use crate::skel::types::ct_flow;
@@ -23,10 +28,13 @@ use crate::skel::types::ct_frag;
 use crate::skel::types::ct_frag_key;
 use crate::skel::types::ct_iface;
 pub(crate) use crate::skel::types::ct_ifstat;
+pub(crate) use crate::skel::types::ct_list;
+pub(crate) use crate::skel::types::ct_list_state;
 pub(crate) use crate::skel::types::ct_listener;
 use crate::skel::types::ct_meta;
+pub(crate) use crate::skel::types::ct_note;
 pub(crate) use crate::skel::types::ct_phase;
-use crate::skel::types::ct_pick;
+pub(crate) use crate::skel::types::ct_policy;
 pub(crate) use crate::skel::types::ct_removal;
 pub(crate) use crate::skel::types::ct_remove_what;
 pub(crate) use crate::skel::types::ct_replay;
@@ -34,6 +42,7 @@ use crate::skel::types::ct_settings;
 pub(crate) use crate::skel::types::ct_sweep_stats;
 use crate::skel::types::ct_tcp_end;
 use crate::skel::types::data_ifaces;
+use crate::skel::types::data_policy;
 use crate::skel::types::data_replay;
 pub(crate) use crate::skel::types::data_settings;
 
@@ -73,10 +82,9 @@ wire! {
         seen @ 0, src_port_be @ 8, dst_port_be @ 10, proto @ 12, reply @ 13, state @ 14, base @ 16,
         from @ 20, to @ 24, have @ 28, total @ 32, first @ 36
     }
-    ct_pick: 24 { best @ 0, word @ 8, bucket @ 16, slot @ 20 }
     ct_cpu: 384 {
         packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 200, table @ 224, gone @ 240,
-        live @ 296, pick @ 312, reserved @ 336,
+        live @ 296, reserved @ 312,
     }
     ct_ifstat: 16 { packets @ 0, bytes @ 8 }
     ct_event: 232 {
@@ -87,24 +95,47 @@ wire! {
         types @ 0, family @ 4, proto_set @ 5, proto @ 6, port_lo @ 8, port_hi @ 14, ifindex @ 20,
         seq @ 24, lost @ 32, owner @ 96, addr @ 104, mask @ 152,
     }
-    ct_removal: 40 {
-        word @ 0, start @ 8, what @ 16, v6 @ 20, bucket @ 24, slot @ 28, buckets @ 32, removed @ 36,
+    ct_removal: 48 {
+        word @ 0, start @ 8, what @ 16, v6 @ 20, bucket @ 24, slot @ 28, buckets @ 32, table @ 36,
+        removed @ 40, pad @ 44,
+    }
+    ct_evacuation: 40 {
+        now @ 0, v6 @ 8, bucket @ 12, buckets @ 16, moved @ 20, ended @ 24, stay @ 28, again @ 32,
+        pad @ 36,
     }
     ct_sweep_stats: 64 { runs @ 0, slices @ 8, scanned @ 16, removed @ 24, time_ns @ 32 }
+    ct_ban_key: 24 { family @ 0, prefix @ 1, proto @ 2, port_be @ 4, addr @ 8 }
+    ct_ban: 64 {
+        until @ 0, then @ 8, since @ 16, hits @ 24, bytes @ 32, last @ 40, note @ 48, lists @ 52,
+        flags @ 56, origin @ 58, cleared @ 60,
+    }
+    ct_allowed: 16 { hits @ 0, why @ 8, pad @ 12 }
+    ct_note: 128 { text @ 0 }
+    ct_list: 224 {
+        name @ 0, source @ 64, updated @ 192, entries @ 200, state @ 208, flags @ 212,
+        replaces @ 216, pad @ 220,
+    }
+    ct_policy: 5304 {
+        active @ 0, scopes @ 8, bans @ 16, allow @ 64, allowed @ 112, all @ 120, r#gen @ 128,
+        ban_count @ 1152, allow_count @ 3216, scope_count @ 5280,
+    }
+    data_policy: 5304 { ct_policy @ 0 }
     ct_iface: 8 { ifindex @ 0, stat @ 4, flags @ 6 }
     data_ifaces: 32768 { ct_ifaces @ 0 }
     ct_settings: 592 {
         timeout_ns @ 0, grace_ns @ 512, tcp_loose @ 520, tcp_be_liberal @ 524,
         tcp_ignore_invalid_rst @ 528, tcp_max_retrans @ 532, checksum @ 536,
-        frag6_timeout @ 540, event_types @ 544, sweep_ns @ 552, reserved @ 560,
+        frag6_timeout @ 540, event_types @ 544, sweep_ns @ 552, tables @ 560, moving @ 564,
+        reserved @ 568,
     }
     data_settings: 592 { ct_settings @ 0 }
     ct_replay: 16 { now @ 0, wire_len @ 8, pad @ 12 }
     data_replay: 16 { ct_replay @ 0 }
-    ct_meta: 264 {
+    ct_meta: 552 {
         abi @ 0, ready @ 4, buckets4 @ 8, buckets6 @ 12, hash_seed @ 16, netns_ino @ 64,
-        netns_dev @ 72, created @ 80, max_flows4 @ 88, max_flows6 @ 96, version @ 104,
-        netns @ 136,
+        netns_dev @ 72, created @ 80, max_flows4 @ 88, max_flows6 @ 96, phase @ 104,
+        next_buckets4 @ 108, next_buckets6 @ 112, foreground @ 116, next_flows4 @ 120,
+        next_flows6 @ 128, version @ 136, netns @ 168, state @ 296,
     }
     ct_attach: 256 {
         name @ 0, ingress @ 16, egress @ 20, made_clsact @ 24, tc_handle @ 28,
@@ -159,6 +190,9 @@ pub(crate) fn from_bytes<T: Wire>(bytes: &[u8]) -> T {
     }
 }
 
+// SAFETY: an integer.
+unsafe impl Wire for u64 {}
+
 /// The bytes of a struct.
 pub(crate) fn bytes_of<T: Wire>(value: &T) -> &[u8] {
     // SAFETY: a T has no padding, so each of its bytes is initialised; the
@@ -179,7 +213,23 @@ impl Word {
     const STATE: u64 = 0xf << Self::STATE_SHIFT;
     const TMO_SHIFT: u32 = 12;
     const TMO: u64 = 0x3f << Self::TMO_SHIFT;
+    const LEFT: u64 = 1 << 7;
+    const MOVED: u64 = 1 << 30;
+    const ARRIVED: u64 = 1 << 31;
     const GEN: u64 = 0xffff << 48;
+
+    /// Its flow is on its way to the other table and not yet live there:
+    /// `ct_is_leaving()`.
+    pub(crate) fn is_leaving(self) -> bool {
+        let there = Self::MOVED | Self::ARRIVED;
+        self.has_left() && self.0 & there != there
+    }
+
+    /// Its flow is on its way to the other table, or there.
+    pub(crate) fn has_left(self) -> bool {
+        let left = u64::from(ct_phase::CT_CLOSING.0) | Self::LEFT;
+        self.0 & (Self::PHASE | Self::LEFT) == left
+    }
 
     /// A flow is here, unless its time is up.
     pub(crate) fn is_live(self) -> bool {

@@ -6,6 +6,7 @@ mod common;
 use std::net::SocketAddr;
 
 use common::Lab;
+use common::SECOND;
 use common::TIME;
 use common::packet::*;
 use conntrack_bpf::Clock;
@@ -39,7 +40,7 @@ fn packets_are_counted_by_class_and_reason() {
 
     let counters = lab.counters();
     assert_eq!(counters.packets, there.len() as u64);
-    let bytes = there.iter().map(Packet::ip_len).sum();
+    let bytes: u64 = there.iter().map(Packet::ip_len).sum();
     assert_eq!(counters.bytes, bytes);
     let (original, reply) = (counters.ct_state.original, counters.ct_state.reply);
     assert_eq!((original.new, original.established), (2, 1));
@@ -160,6 +161,15 @@ fn place(map: &MapHandle, slot_size: usize) -> (u32, usize) {
     panic!("no flow");
 }
 
+fn table_of(lab: &Lab, slot_size: usize) -> &MapHandle {
+    let maps = &lab.datapath.maps;
+    if slot_size == 128 {
+        &maps.table4
+    } else {
+        &maps.table6
+    }
+}
+
 #[test]
 #[ignore = "root"]
 fn packet_counts_go_on_past_32_bits() {
@@ -172,12 +182,7 @@ fn packet_counts_go_on_past_32_bits() {
         let mut lab = Lab::new(1000);
         let there = Packet::udp(a, b);
         lab.send(&there);
-        let maps = &lab.datapath.maps;
-        let table = if slot_size == 128 {
-            &maps.table4
-        } else {
-            &maps.table6
-        };
+        let table = table_of(&lab, slot_size);
         let (bucket, offset) = place(table, slot_size);
         let mut value = lookup(table, bucket);
         let packets = [u32::MAX - 2, u32::MAX];
@@ -207,5 +212,15 @@ fn packet_counts_go_on_past_32_bits() {
         let flow = lab.flows().remove(0);
         assert_eq!(flow.original.bytes, BYTES_SO_FAR + 5 * there.ip_len());
         assert_eq!(flow.reply.bytes, BYTES_SO_FAR + back.ip_len());
+
+        // The next flow in that slot begins at nothing.
+        let later = TIME + 1000 * SECOND;
+        lab.send_at(later, &there);
+        assert_eq!(
+            place(table_of(&lab, slot_size), slot_size),
+            (bucket, offset)
+        );
+        let next = lab.flows_at(later).remove(0);
+        assert_eq!((next.original.packets, next.reply.packets), (1, 0));
     }
 }

@@ -209,6 +209,39 @@ fn only_what_was_wished_for_is_told() {
     }
 }
 
+/// Who reads less than comes is told all the same what was lost.
+#[test]
+#[ignore = "root"]
+fn a_loss_is_told_though_there_is_always_more() {
+    let mut lab = Lab::new(10_000);
+    let small = Wish {
+        buffer: 1,
+        ..Wish::default()
+    };
+    let mut slow = listen(&lab, &small);
+    let ip = end("10.0.0.1:1").ip();
+    let (mut port, mut told, mut lost) = (0, 0, LostCounts::default());
+    for _ in 0..200 {
+        for _ in 0..40 {
+            port += 1;
+            lab.send(&Packet::udp(SocketAddr::new(ip, port), end("10.0.0.2:53")));
+        }
+        for _ in 0..20 {
+            let event = slow.next_event().expect("an event").expect("there is more");
+            if let What::Lost(these) = event.what {
+                (told, lost) = (told + 1, lost + these);
+            }
+        }
+    }
+    assert!(told > 2, "{told}");
+    for event in all(&mut slow) {
+        if let What::Lost(these) = event.what {
+            lost = lost + these;
+        }
+    }
+    assert_eq!(lost, slow.lost());
+}
+
 #[test]
 #[ignore = "root"]
 fn what_is_lost_is_told_exactly() {

@@ -58,7 +58,7 @@ fn interfaces_count_the_wire_and_flows_the_packet() {
     let counters = lab.counters();
     assert_eq!(counters.packets, 5);
     assert_eq!(counters.bytes, wire + frames[1].len() as u64 - 14);
-    assert_eq!(counters.passed_untracked["fragment"], 1);
+    assert_eq!(counters.passed_untracked["fragment"], 2);
     assert_eq!(
         counters.ct_state.total(),
         ClassCounts {
@@ -68,4 +68,28 @@ fn interfaces_count_the_wire_and_flows_the_packet() {
     );
     let flows = lab.flows();
     assert_eq!((flows[0].packets(), flows[0].bytes()), (1, packet.ip_len()));
+}
+
+#[test]
+#[ignore = "root"]
+fn what_does_not_count_has_a_reason() {
+    let mut lab = Lab::new(100);
+    // SYN and FIN at once begin no connection.
+    let bad = Packet::tcp(end("10.0.0.1:1"), end("10.0.0.2:2")).flags(0x03);
+    let good = Packet::udp(end("10.0.0.1:1"), end("10.0.0.2:2"));
+    for (id, packet, passed) in [(1, bad, 5), (2, good, 3)] {
+        let before = lab.counters().passed_untracked["fragment"];
+        // In three parts, each of them twice.
+        for frame in packet.payload(2000).fragments(id, 1000) {
+            for _ in 0..2 {
+                let len = u32::try_from(frame.len()).expect("a frame");
+                lab.replayer.packet(TIME, &frame, len).expect("test run");
+            }
+        }
+        let now = lab.counters().passed_untracked["fragment"];
+        assert_eq!(now - before, passed, "packet {id}");
+    }
+    let classes = lab.counters().ct_state.total();
+    assert_eq!((classes.new, classes.invalid, classes.untracked), (1, 1, 0));
+    assert_eq!((lab.flows().len(), lab.flows()[0].packets()), (1, 1));
 }

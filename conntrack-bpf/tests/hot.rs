@@ -1,16 +1,20 @@
 //! One flow, two CPUs: nothing is lost, doubled or called INVALID.
+//!
+//! Tried: with a load and a store instead of the atomic add of packets (`ct_add()` of
+//! `flow.h`) all three tests fail. Of 1,000,001 UDP packets of the original direction
+//! 996,054 were counted, of 1,000,002 TCP packets 996,196, and of 200,002 of two threads
+//! in one direction 199,958; the two CPUs met 35,197, 30,913 and 79,256 times.
 
 mod common;
 
 use std::hint;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::sync::Barrier;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
-use std::thread;
 
+use common::cpus::on_two_cpus;
 use common::packet::*;
 use conntrack_bpf::Clock;
 use conntrack_bpf::counters::Meter;
@@ -22,10 +26,6 @@ use conntrack_core::Config;
 use conntrack_core::Counters;
 use conntrack_core::Flow;
 use conntrack_core::FlowFilter;
-use nix::sched::CpuSet;
-use nix::sched::sched_getaffinity;
-use nix::sched::sched_setaffinity;
-use nix::unistd::Pid;
 
 /// Packets that a thread sends in one go.
 const BATCH: u32 = 50;
@@ -116,27 +116,6 @@ impl Overlap {
         println!("they met {met} times in {times} of each");
         assert!(met > times / 20, "the threads met {met} times in {times}");
     }
-}
-
-/// Runs `work` for thread 0 and 1 at once, each tied to a CPU.
-fn on_two_cpus(work: impl Fn(usize) + Sync) {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("CPUs");
-    let cpus = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu) == Ok(true));
-    let cpus: Vec<_> = cpus.take(2).collect();
-    assert_eq!(cpus.len(), 2, "two CPUs are needed");
-    let begin = Barrier::new(2);
-    thread::scope(|scope| {
-        for (thread, cpu) in cpus.into_iter().enumerate() {
-            let (begin, work) = (&begin, &work);
-            scope.spawn(move || {
-                let mut only = CpuSet::new();
-                only.set(cpu).expect("a CPU");
-                sched_setaffinity(Pid::from_raw(0), &only).expect("stay on a CPU");
-                begin.wait();
-                work(thread);
-            });
-        }
-    });
 }
 
 /// Batches of each thread; fewer where the processor is emulated.

@@ -83,7 +83,7 @@ fn fragments_make_the_whole() {
             assert_eq!(piece, &ip[of_each..]);
             rest = left;
         }
-        assert_eq!(rest, []);
+        assert!(rest.is_empty());
     }
 }
 

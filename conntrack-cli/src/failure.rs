@@ -63,6 +63,7 @@ impl From<conntrack::Error> for Failure {
         let text = format!("{error:#}");
         match error.kind() {
             ErrorKind::Invalid => Self::Usage(text),
+            ErrorKind::Guarded => Self::Nothing(text),
             _ => Self::Runtime(text),
         }
     }

@@ -8,6 +8,7 @@ mod cmd;
 mod failure;
 mod log;
 mod output;
+mod progress;
 mod signals;
 mod terminal;
 

@@ -1,12 +1,14 @@
 //! What an operator may decide: interfaces, table sizes, nf_conntrack's
-//! settings. Reading it from text is `config_read`'s.
+//! settings. Reading it from text is the module `read`'s.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 #[cfg(feature = "serde")]
 use serde::ser::SerializeMap;
 
@@ -38,6 +40,14 @@ pub struct Config {
     pub sweep: SweepConfig,
     /// nf_conntrack's settings.
     pub conntrack: Sysctls,
+    /// Room for bans.
+    pub bans: BansConfig,
+    /// Folder in which pinned trackers, and those in the foreground, keep their bans
+    /// over a restart, in one of their name each; `None`: they don't.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub state_dir: Option<PathBuf>,
+    /// Networks whose packets are never dropped, whatever bans them.
+    pub allow: Vec<IpNet>,
     /// The older ConnTracker's list of forwarding targets.
     pub ips: Vec<LegacyIp>,
     /// The older ConnTracker's `--t`: new connections per second and source
@@ -54,6 +64,9 @@ impl Default for Config {
             table: TableConfig::default(),
             sweep: SweepConfig::default(),
             conntrack: Sysctls::default(),
+            bans: BansConfig::default(),
+            state_dir: Some(PathBuf::from("/var/lib/conntrack")),
+            allow: Vec::new(),
             ips: Vec::new(),
             threshold: None,
         }
@@ -71,8 +84,8 @@ pub struct AttachConfig {
     pub mode: Mode,
 }
 
-/// Sizes of the flow tables, by flows or by memory. They are fixed when a tracker
-/// is created.
+/// Sizes of the flow tables, by flows or by memory. A tracker keeps those it was
+/// created with until it is resized.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct TableConfig {
     /// IPv4 flows the table is sized for; not looked at with `max_memory`.
@@ -178,6 +191,26 @@ impl SweepConfig {
 impl Default for SweepConfig {
     fn default() -> Self {
         Self { interval: 10 }
+    }
+}
+
+/// Room for bans. It is fixed when a tracker is created.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct BansConfig {
+    /// How many there may be at once. Room for one takes 16 bytes of kernel memory,
+    /// the ban itself some 150 more.
+    pub max: u32,
+}
+
+impl BansConfig {
+    /// The most that can be asked for: 2^24.
+    pub const MAX: u32 = 1 << 24;
+}
+
+impl Default for BansConfig {
+    fn default() -> Self {
+        Self { max: 131_072 }
     }
 }
 
@@ -318,6 +351,8 @@ impl Config {
             check_range(u64::from(value), 0, u64::from(max))
                 .map_err(|message| ConfigError::new(key(), message))?;
         }
+        check_range(u64::from(self.bans.max), 1, u64::from(BansConfig::MAX))
+            .map_err(|message| ConfigError::new("bans.max", message))?;
         if let Some(threshold) = self.threshold {
             check_range(u64::from(threshold), 1, u64::from(u32::MAX))
                 .map_err(|message| ConfigError::new("threshold", message))?;
@@ -375,7 +410,8 @@ mod tests {
     #[test]
     fn what_code_can_get_wrong() {
         type Edit = fn(&mut Config);
-        let broken: [(&str, Edit); 11] = [
+        let broken: [(&str, Edit); 12] = [
+            ("bans.max", |c| c.bans.max = 0),
             ("interfaces[0]", |c| {
                 c.attach.interfaces = vec![String::new()]
             }),

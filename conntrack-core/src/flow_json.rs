@@ -10,6 +10,8 @@ use serde::Deserializer;
 use serde::Serialize;
 use serde::Serializer;
 use serde::de::Error as _;
+use serde::de::IgnoredAny;
+use serde::ser::SerializeStruct;
 
 use crate::flow::Flow;
 use crate::flow::FlowState;
@@ -22,12 +24,13 @@ use crate::time::Timestamp;
 use crate::tuple::L4;
 use crate::tuple::Tuple;
 
-/// A flow as JSON has it; the order of fields is part of the contract.
-#[derive(Serialize, Deserialize)]
+/// A flow as it is read.
+#[derive(Deserialize)]
 struct FlowJson<'a> {
     family: Family,
-    #[serde(borrow)]
-    protocol: Cow<'a, str>,
+    /// Has to be there; the number tells.
+    #[serde(rename = "protocol")]
+    _protocol: IgnoredAny,
     protonum: u8,
     #[serde(borrow)]
     state: Option<Cow<'a, str>>,
@@ -128,21 +131,26 @@ fn nanos(duration: Duration) -> u64 {
 impl Serialize for Flow {
     /// The object of `list -o json`, see `schemas/flow.schema.json`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        FlowJson {
-            family: self.family,
-            protocol: self.protocol.name().unwrap_or("unknown").into(),
-            protonum: self.protocol.0,
-            state: self.state.name().map(Cow::from),
-            status: self.status().map(Cow::from).collect(),
-            timeout: self.timeout.as_secs(),
-            original: SideJson::from(&self.original),
-            reply: SideJson::from(&self.reply),
-            start: self.start,
-            last_seen: self.last_seen,
-            duration_ns: nanos(self.duration),
-            interface: self.interface.as_deref().map(Cow::from),
-        }
-        .serialize(serializer)
+        let words = if self.seen_reply {
+            ["SEEN_REPLY", "ASSURED"]
+        } else {
+            ["UNREPLIED", "ASSURED"]
+        };
+        // The order is part of the contract.
+        let mut json = serializer.serialize_struct("Flow", 12)?;
+        json.serialize_field("family", self.family.name())?;
+        json.serialize_field("protocol", self.protocol.name().unwrap_or("unknown"))?;
+        json.serialize_field("protonum", &self.protocol.0)?;
+        json.serialize_field("state", &self.state.name())?;
+        json.serialize_field("status", &words[..1 + usize::from(self.assured)])?;
+        json.serialize_field("timeout", &self.timeout.as_secs())?;
+        json.serialize_field("original", &SideJson::from(&self.original))?;
+        json.serialize_field("reply", &SideJson::from(&self.reply))?;
+        json.serialize_field("start", &self.start)?;
+        json.serialize_field("last_seen", &self.last_seen)?;
+        json.serialize_field("duration_ns", &nanos(self.duration))?;
+        json.serialize_field("interface", &self.interface.as_deref())?;
+        json.end()
     }
 }
 

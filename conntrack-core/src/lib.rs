@@ -1,10 +1,10 @@
 //! The pure part of `conntrack`: what a flow is, what it is called, how it is
 //! written down, and nf_conntrack's rules as tables.
 //!
-//! Nothing here reads a file, a clock or a map, starts a thread or prints. The
-//! packet path in eBPF, the library and the command line all share these types;
-//! [`tcp::transition`] and [`Sysctls`] are the reference that the packet path is
-//! tested against.
+//! Nothing here reads a clock or a map, starts a thread or prints; only
+//! `banstate::BanFile` touches files, and only its own. The packet path in eBPF, the
+//! library and the command line all share these types; [`tcp::transition`] and
+//! [`Sysctls`] are the reference that the packet path is tested against.
 //!
 //! ```
 //! use conntrack_core::FlowKey;
@@ -24,11 +24,20 @@
 //! ```
 //!
 //! Features: `serde` (the JSON shapes of flows, statistics and status), `yaml`
-//! ([`Config::from_yaml`]); both are on by default.
+//! ([`Config::from_yaml`]), `bans` (lists of bans in files of other programs, and
+//! the file that keeps bans); all are on by default.
 
 #![forbid(unsafe_code)]
 
+pub mod ban;
+#[cfg(feature = "serde")]
+mod ban_json;
+#[cfg(feature = "bans")]
+pub mod banlist;
+#[cfg(feature = "bans")]
+pub mod banstate;
 mod bytes;
+pub mod cidr;
 mod config;
 mod event;
 mod flow;
@@ -38,6 +47,10 @@ pub mod format;
 mod hook;
 pub mod icmp;
 mod key;
+mod lifetime;
+#[cfg(feature = "bans")]
+mod lines;
+pub mod p0f;
 mod parse;
 mod pattern;
 mod protocol;
@@ -58,8 +71,15 @@ mod tuple;
 #[cfg(feature = "yaml")]
 mod yaml;
 
+pub use ban::Ban;
+pub use ban::BanDirection;
+pub use ban::BanOrigin;
+pub use ban::BanScope;
+pub use ban::BanSpec;
+pub use ban::BanTarget;
 pub use bytes::ByteSize;
 pub use config::AttachConfig;
+pub use config::BansConfig;
 pub use config::Config;
 pub use config::ConfigError;
 pub use config::LegacyIp;
@@ -83,6 +103,7 @@ pub use hook::Hooks;
 pub use hook::Mode;
 pub use key::Endpoint;
 pub use key::FlowKey;
+pub use lifetime::Lifetime;
 pub use parse::ParseError;
 pub use pattern::InterfacePattern;
 pub use pattern::PatternError;

@@ -34,6 +34,9 @@ pub struct Status {
     /// An upgrade is under way, or was cut short: some hooks may have the programs
     /// of another version. It works all the same; upgrading again ends it.
     pub upgrade_unfinished: bool,
+    /// A resize is under way, or was cut short: flows may be in the old tables and in
+    /// the new ones. It works all the same; resizing or upgrading again ends it.
+    pub resize_unfinished: bool,
     /// Its maps.
     pub maps: Vec<ObjectStatus>,
     /// The kernel, as far as it mattered.

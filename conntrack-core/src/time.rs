@@ -80,17 +80,46 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Numbers below a hundred, two digits each.
+const PAIRS: &[u8; 200] = b"\
+    00010203040506070809101112131415161718192021222324252627282930313233343536373839\
+    40414243444546474849505152535455565758596061626364656667686970717273747576777879\
+    8081828384858687888990919293949596979899";
+
+/// What a time stamp looks like, all but its digits.
+const SHAPE: [u8; 30] = *b"0000-00-00T00:00:00.000000000Z";
+
+impl Timestamp {
+    /// The text, as ASCII. The range has years of four digits only.
+    fn digits(self) -> [u8; SHAPE.len()] {
         let seconds = self.0.div_euclid(NANOS);
         let nanos = self.0.rem_euclid(NANOS);
         let (year, month, day) = civil_from_days(seconds.div_euclid(DAY));
         let of_day = seconds.rem_euclid(DAY);
-        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z"
-        )
+        let mut text = SHAPE;
+        let mut put = |at: usize, number: i64| {
+            let pair = (number % 100) as usize * 2;
+            text[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+        };
+        put(0, year / 100);
+        put(2, year);
+        put(5, month);
+        put(8, day);
+        put(11, of_day / 3600);
+        put(14, of_day / 60 % 60);
+        put(17, of_day % 60);
+        put(20, nanos / 10_000_000);
+        put(22, nanos / 100_000);
+        put(24, nanos / 1000);
+        put(26, nanos / 10);
+        text[28] = b'0' + (nanos % 10) as u8;
+        text
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
@@ -187,7 +216,7 @@ mod text {
 
     impl Serialize for Timestamp {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            text::serialize(self, serializer)
+            serializer.serialize_str(str::from_utf8(&self.digits()).unwrap_or_default())
         }
     }
 

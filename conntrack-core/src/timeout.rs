@@ -16,8 +16,6 @@ pub enum Timeout {
     TcpRetrans,
     /// TCP with unacknowledged data, or picked up in mid-stream.
     TcpUnack,
-    /// TCP after an RST ahead of the expected sequence number: 10 s, fixed.
-    TcpRst,
     /// UDP and UDP-Lite.
     Udp,
     /// UDP and UDP-Lite, once the flow is a stream.
@@ -49,7 +47,6 @@ impl Timeout {
             Self::Tcp(state) => state.index(),
             Self::TcpRetrans => 10,
             Self::TcpUnack => 11,
-            Self::TcpRst => 12,
             Self::Udp => 16,
             Self::UdpStream => 17,
             Self::Icmp => 18,
@@ -67,7 +64,6 @@ impl Timeout {
             0..=9 => Self::Tcp(TcpState::from_index(index)?),
             10 => Self::TcpRetrans,
             11 => Self::TcpUnack,
-            12 => Self::TcpRst,
             16 => Self::Udp,
             17 => Self::UdpStream,
             18 => Self::Icmp,
@@ -90,7 +86,6 @@ impl Sysctls {
             Timeout::Tcp(state) => self.tcp_seconds(state),
             Timeout::TcpRetrans => self.tcp_timeout_max_retrans,
             Timeout::TcpUnack => self.tcp_timeout_unacknowledged,
-            Timeout::TcpRst => 10,
             Timeout::Udp => self.udp_timeout,
             Timeout::UdpStream => self.udp_timeout_stream,
             Timeout::Icmp => self.icmp_timeout,
@@ -152,20 +147,18 @@ mod tests {
                 None => false,
             })
             .collect();
-        let want: Vec<u8> = (0..=12).chain(16..=22).chain(32..=40).collect();
+        let want: Vec<u8> = (0..=11).chain(16..=22).chain(32..=40).collect();
         assert_eq!(known, want);
     }
 
     #[test]
     fn each_index_has_linux_default() {
         let sysctls = Sysctls::default();
-        let tcp = [
-            120, 120, 60, 432_000, 120, 60, 30, 120, 10, 120, 300, 300, 10,
-        ];
+        let tcp = [120, 120, 60, 432_000, 120, 60, 30, 120, 10, 120, 300, 300];
         let others = [30, 120, 30, 30, 30, 180, 600];
         let sctp = [10, 10, 3, 3, 210, 3, 3, 3, 30];
         let mut want = [0_u64; Timeout::SLOTS];
-        want[..13].copy_from_slice(&tcp);
+        want[..12].copy_from_slice(&tcp);
         want[16..23].copy_from_slice(&others);
         want[32..41].copy_from_slice(&sctp);
         for (index, seconds) in (0_u8..).zip(want) {

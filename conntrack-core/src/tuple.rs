@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::format::line::Line;
 use crate::icmp;
 use crate::protocol::Family;
 use crate::protocol::Protocol;
@@ -102,14 +103,8 @@ impl fmt::Display for Tuple {
     /// `type= code= id=` for ICMP, `srckey= dstkey=` for GRE, the addresses only
     /// for other protocols.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "src={} dst={}", self.src, self.dst)?;
-        match self.l4 {
-            L4::Ports { src, dst } => write!(f, " sport={src} dport={dst}"),
-            L4::Icmp { kind, code, id } => write!(f, " type={kind} code={code} id={id}"),
-            L4::Gre { src_key, dst_key } => {
-                write!(f, " srckey={src_key:#x} dstkey={dst_key:#x}")
-            }
-            L4::None => Ok(()),
-        }
+        let mut line = Line::new();
+        line.tuple(self)?;
+        f.write_str(line.as_str())
     }
 }

@@ -28,6 +28,7 @@ fn the_example_has_every_setting_once() {
 fn the_commented_parts_of_the_example_parse() {
     let mut text = EXAMPLE
         .replace("interfaces: []\n", "")
+        .replace("allow: []\n", "")
         .replace("ips: []\n", "");
     for (comment, code) in [
         (
@@ -39,6 +40,10 @@ fn the_commented_parts_of_the_example_parse() {
             "#   ips:\n#     - ip: \"192.168.1.10\"\n#       port: 80\n#       mac: \"aa:bb:cc:dd:ee:ff\"\n",
             "ips:\n  - ip: \"192.168.1.10\"\n    port: 80\n    mac: \"aa:bb:cc:dd:ee:ff\"\n",
         ),
+        (
+            "#   allow:\n#     - 192.0.2.10\n#     - 2001:db8:7::/48\n",
+            "allow:\n  - 192.0.2.10\n  - 2001:db8:7::/48\n",
+        ),
         ("# threshold: 50\n", "threshold: 50\n"),
     ] {
         assert!(text.contains(comment), "{comment}");
@@ -48,6 +53,8 @@ fn the_commented_parts_of_the_example_parse() {
     assert_eq!(config.attach.interfaces, ["eth0", "veth*"]);
     assert_eq!(config.table.max_flows_v6, Some(131_072));
     assert_eq!(config.threshold, Some(50));
+    let allowed = ["192.0.2.10/32", "2001:db8:7::/48"].map(|net| net.parse().unwrap());
+    assert_eq!(config.allow, allowed);
     let entry = config.ips[0];
     assert_eq!(entry.ip.to_string(), "192.168.1.10");
     assert_eq!(entry.port, Some(80));
@@ -64,7 +71,7 @@ fn empty_texts_and_sections_are_defaults() {
         "{}",
         "~",
         "conntrack:\n",
-        "table:\nips:\ninterfaces:\nconntrack: ~\nthreshold:\n",
+        "table:\nips:\ninterfaces:\nconntrack: ~\nthreshold:\nbans:\nallow:\n",
         "\u{feff}mode: auto\n",
     ] {
         assert_eq!(Config::from_yaml(text), Ok(Config::default()), "{text:?}");
@@ -102,6 +109,7 @@ fn yaml_round_trips() {
                 table: {max_flows: 7, max_flows_v6: 9}\n\
                 conntrack: {udp_timeout: 1, tcp_be_liberal: 1}\n\
                 ips: [{ip: 10.0.0.1}, {ip: '::1', port: 1, mac: '00:01:02:03:04:05'}]\n\
+                bans: {max: 5}\nallow: [10.0.0.1, '::/0']\n\
                 threshold: 4294967295\n";
     let config = Config::from_yaml(text).unwrap();
     let again = Config::from_yaml(&config.to_yaml().unwrap()).unwrap();

@@ -13,7 +13,7 @@ fn refused(text: &str) -> ConfigError {
 }
 
 /// Text, line, column, key, and words of the message.
-const BAD: [(&str, usize, usize, &str, &str); 51] = [
+const BAD: [(&str, usize, usize, &str, &str); 55] = [
     // unknown keys
     ("mode: auto\nmod: tc\n", 2, 1, "mod", "unknown key"),
     (
@@ -252,6 +252,16 @@ const BAD: [(&str, usize, usize, &str, &str); 51] = [
         "one of both only",
     ),
     ("threshold: 0\n", 1, 12, "threshold", "from 1 to 4294967295"),
+    ("bans:\n  max: 0\n", 2, 8, "bans.max", "from 1 to 16777216"),
+    ("bans:\n  min: 1\n", 2, 3, "bans.min", "unknown key"),
+    (
+        "allow:\n  - host\n",
+        2,
+        5,
+        "allow[0]",
+        "an address or a network",
+    ),
+    ("allow: 10.0.0.1\n", 1, 8, "allow", "expected a list"),
     // bad values
     (
         "mode: xdp\n",

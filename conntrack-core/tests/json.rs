@@ -361,6 +361,7 @@ fn sample_status() -> Status {
             id: 17,
         }],
         upgrade_unfinished: false,
+        resize_unfinished: false,
         maps: vec![ObjectStatus {
             name: "ct_table4".to_owned(),
             id: 18,

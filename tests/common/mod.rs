@@ -8,6 +8,8 @@ pub(crate) mod foreign;
 pub(crate) mod link;
 #[path = "../support/netns.rs"]
 pub(crate) mod netns;
+#[path = "../support/priority.rs"]
+pub(crate) mod priority;
 pub(crate) mod privileges;
 pub(crate) mod programs;
 pub(crate) mod traced;
@@ -20,6 +22,7 @@ use std::process;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 
+use conntrack::Config;
 use conntrack::ErrorKind;
 use conntrack::Hooks;
 use conntrack::Keep;
@@ -79,10 +82,18 @@ pub(crate) fn bpffs() -> PathBuf {
 /// A tracker for interfaces of a namespace, with small tables.
 pub(crate) fn builder(name: &Name, ns: &Netns, interfaces: &[&str]) -> TrackerBuilder {
     Tracker::builder()
+        .config(kept_nowhere())
         .instance(&name.0)
         .netns(NetnsRef::Path(ns.path()))
         .interfaces(interfaces.iter().copied())
         .max_flows(1000)
+}
+
+/// Bans end with the tracker: nothing is left on the host.
+fn kept_nowhere() -> Config {
+    let mut config = Config::default();
+    config.state_dir = None;
+    config
 }
 
 /// The same, pinned.

@@ -88,7 +88,7 @@ impl Traced {
     /// Starts a process and waits until it is stopped.
     pub(crate) fn start(command: &mut Command) -> Self {
         let child = command.spawn().expect("start a process");
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(300);
         let thread = loop {
             if let Some(thread) = traced_thread(child.id()) {
                 break thread;

@@ -33,6 +33,12 @@ const THERE: &str = "10.8.0.2";
 /// Longest wait for an answer, or for counters to come to rest.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Longer than TCP holds an acknowledgement back (`TCP_DELACK_MAX`, 200 ms).
+const SILENCE: Duration = Duration::from_millis(400);
+
+/// Where datagrams are answered; the first also those of the flow at full speed.
+const ECHOES: [u16; 9] = [9000, 9002, 9003, 9004, 9005, 9006, 9007, 9008, 9009];
+
 /// Datagrams under way at a time: fewer than veth queues, so that none is lost.
 const WINDOW: u64 = 32;
 
@@ -65,25 +71,31 @@ impl Wire {
     }
 
     /// Starts the traffic: a UDP flow at full speed, a TCP connection that is
-    /// open all the time, and a new UDP flow every millisecond.
+    /// open all the time, and a new UDP flow every millisecond, 50,000 at the most.
     pub(crate) fn start(&self) -> Traffic {
+        self.start_to(&ECHOES[..1])
+    }
+
+    /// The same, and nine times as many flows at the most.
+    pub(crate) fn start_long(&self) -> Traffic {
+        self.start_to(&ECHOES)
+    }
+
+    fn start_to(&self, echoes: &'static [u16]) -> Traffic {
         let before = self.inner.counters();
         self.inner.addr(&format!("{HERE}/24"));
         self.outer.addr(&format!("{THERE}/24"));
         let stop = Arc::new(AtomicBool::new(false));
-        let echo = self.here.run(|| UdpSocket::bind((HERE, 9000)));
-        let echo = echo.expect("an echo server");
-        echo.set_read_timeout(Some(Duration::from_millis(20)))
-            .expect("a time limit");
         let listener = self.here.run(|| TcpListener::bind((HERE, 9001)));
         let listener = listener.expect("a TCP server");
-        let stopped = Arc::clone(&stop);
-        let server = self.here.spawn(move || echo_datagrams(&echo, &stopped));
+        let answered = Arc::new(AtomicBool::new(false));
+        let servers = echoes.iter().map(|port| self.answer(*port, &answered));
+        let servers = servers.collect();
         // It ends with its client.
         self.here.spawn(move || echo_stream(&listener));
         let (fast, client) = self.there.run(|| {
             let fast = UdpSocket::bind((THERE, 0)).expect("a socket");
-            fast.connect((HERE, 9000)).expect("an address");
+            fast.connect((HERE, ECHOES[0])).expect("an address");
             let client = TcpStream::connect((HERE, 9001)).expect("a connection");
             (fast, client)
         });
@@ -96,13 +108,24 @@ impl Wire {
             inner: self.inner.clone(),
             before,
             stop,
-            server: Some(server),
+            answered,
+            servers,
             fast: Some(self.there.spawn(move || keep_sending(&fast, &for_fast))),
             stream: Some(self.there.spawn(move || keep_talking(client, &for_tcp))),
-            short: Some(self.there.spawn(move || open_flows(&for_short))),
-            udp: key(udp, (HERE, 9000), Protocol::UDP),
+            short: Some(self.there.spawn(move || open_flows(echoes, &for_short))),
+            udp: key(udp, (HERE, ECHOES[0]), Protocol::UDP),
             tcp: key(tcp, (HERE, 9001), Protocol::TCP),
         }
+    }
+
+    /// Answers datagrams to a port until it is done.
+    fn answer(&self, port: u16, done: &Arc<AtomicBool>) -> JoinHandle<()> {
+        let echo = self.here.run(|| UdpSocket::bind((HERE, port)));
+        let echo = echo.expect("an echo server");
+        echo.set_read_timeout(Some(Duration::from_millis(20)))
+            .expect("a time limit");
+        let done = Arc::clone(done);
+        self.here.spawn(move || echo_datagrams(&echo, &done))
     }
 }
 
@@ -117,7 +140,9 @@ pub(crate) struct Traffic {
     inner: Link,
     before: LinkCounters,
     stop: Arc<AtomicBool>,
-    server: Option<JoinHandle<()>>,
+    /// Nobody waits for an answer of the server any more.
+    answered: Arc<AtomicBool>,
+    servers: Vec<JoinHandle<()>>,
     fast: Option<JoinHandle<u64>>,
     stream: Option<JoinHandle<(u64, TcpStream)>>,
     short: Option<JoinHandle<u64>>,
@@ -148,7 +173,10 @@ impl Traffic {
         self.stop.store(true, Ordering::Relaxed);
         let (stream, connection) = end(&mut self.stream);
         let (datagrams, flows) = (end(&mut self.fast), end(&mut self.short));
-        end(&mut self.server);
+        self.answered.store(true, Ordering::Relaxed);
+        for server in self.servers.drain(..) {
+            server.join().expect("its end");
+        }
         Sent {
             datagrams,
             stream,
@@ -159,9 +187,10 @@ impl Traffic {
     }
 
     /// Every frame that crossed the wire was counted by us, as a packet or as
-    /// ARP; how many they were.
+    /// ARP, and no more come; how many they were.
     fn settle(&self, tracker: &Tracker) -> u64 {
         let end = Instant::now() + PATIENCE;
+        let (mut last, mut since) = (0, Instant::now());
         loop {
             let (link, before) = (self.inner.counters(), self.before);
             let received = link.rx_packets - before.rx_packets;
@@ -169,7 +198,10 @@ impl Traffic {
             let counters = tracker.stats().expect("counters");
             let seen = counters.interfaces[0].packets;
             let arp = counters.passed_untracked["not_ip"];
-            if seen + arp == wire {
+            if wire != last {
+                (last, since) = (wire, Instant::now());
+            }
+            if seen + arp == wire && since.elapsed() > SILENCE {
                 return wire;
             }
             let passed = counters.passed_untracked;
@@ -185,6 +217,7 @@ impl Traffic {
 impl Drop for Traffic {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        self.answered.store(true, Ordering::Relaxed);
     }
 }
 
@@ -253,20 +286,21 @@ fn keep_talking(mut stream: TcpStream, stop: &AtomicBool) -> (u64, TcpStream) {
 }
 
 /// One datagram from a socket of its own, answered, again and again.
-fn open_flows(stop: &AtomicBool) -> u64 {
+fn open_flows(echoes: &[u16], stop: &AtomicBool) -> u64 {
     let mut flows = 0;
-    let mut port = 10_000;
-    while !stop.load(Ordering::Relaxed) && port < 60_000 {
-        // Ports that nobody else takes, each of them once: a flow each.
-        if let Ok(socket) = UdpSocket::bind((THERE, port)) {
+    // Ports that nobody else takes, each pair of them once: a flow each.
+    let ends = echoes
+        .iter()
+        .flat_map(|to| (10_000..60_000).map(move |from| (from, *to)));
+    for (from, to) in ends.take_while(|_| !stop.load(Ordering::Relaxed)) {
+        if let Ok(socket) = UdpSocket::bind((THERE, from)) {
             socket
                 .set_read_timeout(Some(PATIENCE))
                 .expect("a time limit");
-            socket.send_to(b"one", (HERE, 9000)).expect("send");
+            socket.send_to(b"one", (HERE, to)).expect("send");
             socket.recv(&mut [0; 16]).expect("an answer");
             flows += 1;
         }
-        port += 1;
         thread::sleep(Duration::from_millis(1));
     }
     flows

@@ -21,6 +21,7 @@ pub(crate) enum Field {
     SeenReply,
     Assured,
     Recreated,
+    Reply,
     Timeout,
     Packets,
     Bytes,
@@ -36,6 +37,7 @@ impl Field {
             Self::SeenReply => "seen_reply",
             Self::Assured => "assured",
             Self::Recreated => "recreated",
+            Self::Reply => "reply",
             Self::Timeout => "timeout",
             Self::Packets => "packets",
             Self::Bytes => "bytes",
@@ -45,7 +47,7 @@ impl Field {
 
     /// Whether not even one step may differ in it.
     pub(crate) fn is_core(self) -> bool {
-        self <= Self::Recreated
+        self <= Self::Reply
     }
 }
 
@@ -143,6 +145,12 @@ fn entries(tuple: &Tuple, theirs: &Entry, own: &Entry, late: u64, found: &mut Ve
         theirs.assured == own.assured,
         flag(theirs.assured),
         flag(own.assured),
+    );
+    check(
+        Field::Reply,
+        theirs.reply == own.reply,
+        theirs.reply.to_string(),
+        own.reply.to_string(),
     );
     // Whole seconds of two readings of one moment may differ by one.
     let same = own.timeout <= theirs.timeout + 1 && theirs.timeout <= own.timeout + late + 1;

@@ -8,6 +8,7 @@ use conntrack_bpf::datapath::Datapath;
 use conntrack_bpf::datapath::LoadOptions;
 use conntrack_bpf::table::Tables;
 use conntrack_core::Config;
+use conntrack_core::Flow;
 use conntrack_core::FlowFilter;
 use conntrack_core::stats::ClassCounts;
 use conntrack_core::stats::CtState;
@@ -15,8 +16,6 @@ use conntrack_core::stats::CtState;
 use crate::lab::Lab;
 use crate::lab::in_netns;
 use crate::view::Class;
-use crate::view::Entry;
-use crate::view::Table;
 
 /// A tracker, and what its counters said last.
 pub(crate) struct Ours {
@@ -62,15 +61,10 @@ impl Ours {
     }
 
     /// All flows.
-    pub(crate) fn flows(&self) -> Table {
+    pub(crate) fn flows(&self) -> Vec<Flow> {
         let clock = Clock::live().expect("read the clock");
-        self.tables
-            .walk(FlowFilter::default(), clock)
-            .map(|flow| {
-                let flow = flow.expect("read a flow");
-                (flow.original.tuple, Entry::from(&flow))
-            })
-            .collect()
+        let walk = self.tables.walk(FlowFilter::default(), clock);
+        walk.map(|flow| flow.expect("read a flow")).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use conntrack_core::Config;
 
+use crate::kernels::Without;
 use crate::lab::Lab;
 use crate::random::Random;
 
@@ -106,8 +107,8 @@ impl Profile {
         }
     }
 
-    /// Settings by chance.
-    pub(crate) fn mixed(seed: u64) -> Self {
+    /// Settings by chance, but for what this kernel does otherwise with them.
+    pub(crate) fn mixed(seed: u64, without: &Without) -> Self {
         let random = &mut Random::new(seed);
         let mut sysctls = vec![
             ("tcp_loose", u32::from(random.percent(70))),
@@ -117,6 +118,13 @@ impl Profile {
         ];
         for name in TIMEOUTS {
             sysctls.push((name, random.pick(&[2, 3, 5, 60, 200, 300, 301, 100_000])));
+        }
+        if without.rst {
+            keep_below(
+                &mut sysctls,
+                "tcp_timeout_close",
+                "tcp_timeout_unacknowledged",
+            );
         }
         Self {
             name: "mixed",
@@ -146,5 +154,16 @@ impl Profile {
                 .expect("a setting of ours");
         }
         config
+    }
+}
+
+/// Makes one setting another's at most.
+fn keep_below(sysctls: &mut [(&str, u32)], this: &str, other: &str) {
+    let limit = sysctls.iter().find(|(name, _)| *name == other);
+    let limit = limit.expect("a setting").1;
+    for (name, value) in sysctls {
+        if *name == this {
+            *value = limit.min(*value);
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! The packet path without a network, under a clock of our own, and the
-//! reference beside it.
+//! reference beside it. Each of the three entries takes the same frames.
+
+use std::os::fd::AsFd;
 
 use conntrack_bpf::Clock;
 use conntrack_bpf::counters::Meter;
 use conntrack_bpf::datapath::Datapath;
 use conntrack_bpf::datapath::LoadOptions;
 use conntrack_bpf::table::Tables;
+use conntrack_bpf::testrun;
 use conntrack_bpf::testrun::Replayer;
 use conntrack_core::Config;
 use conntrack_core::Flow;
@@ -19,24 +22,40 @@ use crate::ours::counted;
 use crate::script::Scenario;
 use crate::script::Step;
 use crate::view::Class;
-use crate::view::Entry;
 use crate::view::Table;
+use crate::view::table;
 
 /// Nanoseconds between two packets.
 const STEP: i64 = 5_000_000;
 
+/// Where frames come in, to TC; no interface of the tracker's.
+const INTERFACE: u32 = 77;
+
 /// Longer than any flow lives.
 const AGES: i64 = 500_000_000_000_000;
 
+/// Where a frame comes in.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Hook {
+    Xdp,
+    TcIngress,
+    TcEgress,
+}
+
+impl Hook {
+    pub(crate) const ALL: [Self; 3] = [Self::Xdp, Self::TcIngress, Self::TcEgress];
+}
+
 /// Both, at one time.
 pub(crate) struct Replayed {
+    hook: Hook,
     tables: Tables,
     meter: Meter,
     last: CtState,
     replayer: Replayer,
     reference: Tracker,
     now: i64,
-    _datapath: Datapath,
+    datapath: Datapath,
 }
 
 /// What came of playing some scenarios.
@@ -57,20 +76,26 @@ impl Played {
 }
 
 impl Replayed {
-    /// Loads the program under these settings.
+    /// Loads the programs under these settings.
     pub(crate) fn new(config: &Config) -> Self {
         let options = LoadOptions::new(config).replay();
         let datapath = Datapath::load(&options).expect("load the data path");
         let meter = Meter::map(&datapath).expect("map the counters");
         Self {
+            hook: Hook::Xdp,
             tables: Tables::map(&datapath).expect("map the tables"),
             last: meter.read().ct_state,
             meter,
             replayer: Replayer::new(&datapath).expect("map the clock"),
             reference: Tracker::new(config.conntrack),
             now: AGES,
-            _datapath: datapath,
+            datapath,
         }
+    }
+
+    /// From now on frames come in there.
+    pub(crate) fn go_to(&mut self, hook: Hook) {
+        self.hook = hook;
     }
 
     /// Plays a scenario when all flows of those before it are gone.
@@ -106,15 +131,23 @@ impl Replayed {
     }
 
     fn send(&mut self, frames: &[Vec<u8>]) -> (Vec<Class>, Vec<Class>) {
+        let programs = &self.datapath.programs;
+        let program = match self.hook {
+            Hook::Xdp => &programs.xdp,
+            Hook::TcIngress => &programs.tc_ingress,
+            Hook::TcEgress => &programs.tc_egress,
+        };
         let mut classes = Vec::new();
         for frame in frames {
             self.now += STEP;
             let class = self.reference.packet(self.now as u64, &frame[14..]);
             classes.extend(class.map(Class::from));
-            let length = frame.len() as u32;
-            self.replayer
-                .packet(self.now, frame, length)
-                .expect("hand over a frame");
+            self.replayer.set(self.now, frame.len() as u32);
+            let ran = match self.hook {
+                Hook::Xdp => testrun::run(program.as_fd(), frame),
+                _ => testrun::run_received(program.as_fd(), frame, INTERFACE),
+            };
+            ran.expect("hand over a frame");
         }
         let now = self.meter.read().ct_state;
         let ours = counted(&self.last, &now);
@@ -125,9 +158,8 @@ impl Replayed {
     fn tables(&self) -> (Table, Table) {
         let clock = Clock::stopped(self.now);
         let walk = self.tables.walk(FlowFilter::default(), clock);
-        let name = |flow: &Flow| (flow.original.tuple, Entry::from(flow));
-        let ours = walk.map(|flow| name(&flow.expect("read a flow")));
+        let ours: Vec<Flow> = walk.map(|flow| flow.expect("read a flow")).collect();
         let flows = self.reference.flows(self.now as u64);
-        (flows.iter().map(name).collect(), ours.collect())
+        (table(&flows), table(&ours))
     }
 }

@@ -1,14 +1,18 @@
 //! Plays scenarios: a step of each, then a look at both tables, and again.
 
-use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
+
+use conntrack_core::Tuple;
 
 use crate::compare;
 use crate::compare::Difference;
 use crate::compare::Memory;
+use crate::deadline;
 use crate::exceptions::Exceptions;
 use crate::frame::Ip;
 use crate::frame::UDP;
@@ -18,68 +22,26 @@ use crate::kernel::Kernel;
 use crate::lab::End;
 use crate::lab::Lab;
 use crate::ours::Ours;
+use crate::report::Report;
 use crate::script::Scenario;
 use crate::script::Step;
 use crate::script::owner;
 use crate::view::Class;
 use crate::view::Table;
+use crate::view::table;
 
-/// What came of a run.
-#[derive(Default)]
-pub(crate) struct Report {
-    pub(crate) scenarios: usize,
-    pub(crate) steps: usize,
-    /// Steps with differences that are not in the table of exceptions.
-    pub(crate) unequal: usize,
-    /// Those of them that differ in a core field.
-    pub(crate) core: usize,
-    /// Steps that differ only as the table of exceptions says.
-    pub(crate) excepted: usize,
-    /// What differs, in words.
-    pub(crate) lines: Vec<String>,
-    /// In which scenarios.
-    pub(crate) failed: BTreeSet<String>,
+/// A scenario, by the addresses it has.
+type Number = (bool, u16);
+
+/// Both tables at one moment, by the scenarios that flows belong to.
+struct Reading {
+    theirs: HashMap<Number, Table>,
+    own: HashMap<Number, Table>,
+    /// When flows of ours are to be treated otherwise.
+    moments: HashMap<Number, Vec<Instant>>,
+    /// Whole seconds from the beginning to the end.
+    late: u64,
 }
-
-impl Report {
-    /// Adds another run's.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.scenarios += other.scenarios;
-        self.steps += other.steps;
-        self.unequal += other.unequal;
-        self.core += other.core;
-        self.excepted += other.excepted;
-        self.lines.extend(other.lines);
-        self.failed.extend(other.failed);
-    }
-
-    /// A flow may expire in one tracker a tick of the clock before it does in
-    /// the other, and a packet come just then. It does not come just then a
-    /// second time: what did not differ when played again is forgiven.
-    pub(crate) fn forgive(&mut self, again: &Self) {
-        self.unequal = again.unequal;
-        self.core = again.core;
-        self.lines.clone_from(&again.lines);
-        self.failed.clone_from(&again.failed);
-    }
-
-    /// One line for people.
-    pub(crate) fn summary(&self) -> String {
-        let equal = self.steps - self.unequal;
-        format!(
-            "{} scenarios, {} steps: {:.2} % equal, {} differ ({} in core fields), {} as excepted",
-            self.scenarios,
-            self.steps,
-            100.0 * equal as f64 / self.steps.max(1) as f64,
-            self.unequal,
-            self.core,
-            self.excepted,
-        )
-    }
-}
-
-/// Tables by the scenarios they belong to.
-type Scenarios = HashMap<(bool, u16), Table>;
 
 /// A scenario under way.
 struct Player<'a> {
@@ -88,6 +50,12 @@ struct Player<'a> {
     ready: Instant,
     memory: Memory,
     classes: Option<(Vec<Class>, Vec<Class>)>,
+    /// When its last frames were sent,
+    sent: Instant,
+    /// and the moments of its flows as they were before.
+    moments: Vec<Instant>,
+    /// Whether it differs, and began to as a flow's time was up.
+    doubtful: Option<bool>,
 }
 
 /// Both trackers on one set of wires.
@@ -99,8 +67,8 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Plays all scenarios to their ends. `label` goes before their names.
-    pub(crate) fn play(&mut self, label: &str, scenarios: &[Scenario]) -> Report {
+    /// Plays all scenarios to their ends, under the settings of a profile.
+    pub(crate) fn play(&mut self, profile: &str, scenarios: &[Scenario]) -> Report {
         let mut report = Report {
             scenarios: scenarios.len(),
             ..Report::default()
@@ -114,6 +82,9 @@ impl Stage<'_> {
                 ready: now,
                 memory: Memory::default(),
                 classes: None,
+                sent: now,
+                moments: Vec::new(),
+                doubtful: None,
             })
             .collect();
         loop {
@@ -140,7 +111,7 @@ impl Stage<'_> {
                 );
                 continue;
             }
-            self.compare(label, &mut players, &moved, &mut report);
+            self.compare(profile, &mut players, &moved, &mut report);
         }
     }
 
@@ -158,6 +129,7 @@ impl Stage<'_> {
                         player.scenario.name, player.next
                     );
                 }
+                player.sent = Instant::now();
                 player.classes = Some(self.send(*end, frames));
                 true
             }
@@ -177,20 +149,30 @@ impl Stage<'_> {
         (self.kernel.classes(), self.ours.classes())
     }
 
-    /// Both tables, the kernel's first, and how many whole seconds passed from the
-    /// beginning to the end. A flow may expire between the two readings: as long as
-    /// one that is about to is on one side only, they are read again.
-    fn read(&mut self) -> (Scenarios, Scenarios, u64) {
+    /// Both tables, the kernel's first. A flow may expire between the two readings:
+    /// as long as one that is about to is on one side only, they are read again.
+    fn read(&mut self) -> Reading {
         for patience in (0..20).rev() {
             let begin = Instant::now();
-            let (theirs, own) = (self.kernel.flows(), self.ours.flows());
+            let theirs = self.kernel.flows();
+            let (now, civil) = (Instant::now(), civil());
+            let flows = self.ours.flows();
+            let own = table(&flows);
             let late = begin.elapsed().as_secs();
-            let ends = |one: &Table, other: &Table| {
-                one.iter()
-                    .any(|(tuple, entry)| entry.timeout <= late && !other.contains_key(tuple))
-            };
-            if patience == 0 || (!ends(&theirs, &own) && !ends(&own, &theirs)) {
-                return (by_scenario(theirs), by_scenario(own), late);
+            if patience == 0 || !ends(&theirs, &own, late) {
+                let mut moments = HashMap::<_, Vec<_>>::new();
+                for flow in &flows {
+                    if let Some(number) = number(&flow.original.tuple) {
+                        let of = deadline::of(flow, now, civil);
+                        moments.entry(number).or_default().extend(of);
+                    }
+                }
+                return Reading {
+                    theirs: by_scenario(theirs),
+                    own: by_scenario(own),
+                    moments,
+                    late,
+                };
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -199,31 +181,41 @@ impl Stage<'_> {
 
     fn compare(
         &mut self,
-        label: &str,
+        profile: &str,
         players: &mut [Player<'_>],
         moved: &[usize],
         report: &mut Report,
     ) {
-        let (mut theirs, mut own, late) = self.read();
+        let mut reading = self.read();
+        let read = Instant::now();
         for index in moved {
             let player = &mut players[*index];
-            let name = (player.scenario.v6, player.scenario.number);
-            let theirs = theirs.remove(&name).unwrap_or_default();
-            let own = own.remove(&name).unwrap_or_default();
+            let name = &player.scenario.name;
+            let number = (player.scenario.v6, player.scenario.number);
+            let theirs = reading.theirs.remove(&number).unwrap_or_default();
+            let own = reading.own.remove(&number).unwrap_or_default();
             let classes = player.classes.take();
             let classes = classes.as_ref().map(|(a, b)| (a.as_slice(), b.as_slice()));
+            let late = reading.late;
             let found = compare::step(&theirs, &own, late, classes, &mut player.memory);
+            let near =
+                deadline::within(&player.moments, player.sent, read) || ends(&theirs, &own, late);
+            player.moments = reading.moments.remove(&number).unwrap_or_default();
             report.steps += 1;
             let (known, unknown): (Vec<_>, Vec<_>) = found.into_iter().partition(|difference| {
                 self.exceptions
-                    .allow(&player.scenario.name, difference.field)
+                    .allow(profile, name, difference.field, &mut report.used)
             });
             if !unknown.is_empty() {
-                report.unequal += 1;
-                report.core +=
-                    usize::from(unknown.iter().any(|difference| difference.field.is_core()));
-                report.lines.push(describe(label, player, &unknown));
-                report.failed.insert(player.scenario.name.clone());
+                // What comes after a difference comes of it.
+                let doubtful = *player.doubtful.get_or_insert(near);
+                let text = describe(profile, player, &unknown);
+                let place = if doubtful {
+                    &mut report.doubtful
+                } else {
+                    &mut report.found
+                };
+                place.step(name, &unknown, text);
             } else if !known.is_empty() {
                 report.excepted += 1;
             }
@@ -231,8 +223,18 @@ impl Stage<'_> {
     }
 }
 
-fn describe(label: &str, player: &Player<'_>, differences: &[Difference]) -> String {
-    let mut text = format!("{label} {} step {}", player.scenario.name, player.next);
+/// Whether a flow that one of the two no longer has, or not yet, was to expire
+/// while they were read.
+fn ends(theirs: &Table, own: &Table, late: u64) -> bool {
+    let lone = |one: &Table, other: &Table| {
+        one.iter()
+            .any(|(tuple, entry)| entry.timeout <= late && !other.contains_key(tuple))
+    };
+    lone(theirs, own) || lone(own, theirs)
+}
+
+fn describe(profile: &str, player: &Player<'_>, differences: &[Difference]) -> String {
+    let mut text = format!("{profile} {} step {}", player.scenario.name, player.next);
     if let Some(Step::Send(end, _, what)) = player.scenario.steps.get(player.next - 1) {
         text += &format!(" ({end:?}: {what})");
     }
@@ -255,11 +257,21 @@ fn marker(end: End) -> Vec<u8> {
     ethernet(end, &ip.packet(&udp(&ip, (port, port), 8)))
 }
 
-fn by_scenario(table: Table) -> Scenarios {
-    let mut scenarios = Scenarios::new();
+/// Nanoseconds since 1970.
+fn civil() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("a time after 1970").as_nanos() as i64
+}
+
+fn number(tuple: &Tuple) -> Option<Number> {
+    owner(tuple.src).or_else(|| owner(tuple.dst))
+}
+
+fn by_scenario(table: Table) -> HashMap<Number, Table> {
+    let mut scenarios = HashMap::<_, Table>::new();
     for (tuple, entry) in table {
-        if let Some(name) = owner(tuple.src).or_else(|| owner(tuple.dst)) {
-            scenarios.entry(name).or_default().insert(tuple, entry);
+        if let Some(number) = number(&tuple) {
+            scenarios.entry(number).or_default().insert(tuple, entry);
         }
     }
     scenarios

@@ -1,10 +1,19 @@
 //! What both trackers say of their packets, in the same words.
 
 use conntrack_core::Direction;
+use conntrack_core::Flow;
 use conntrack_core::reference;
 
 pub(crate) use crate::entry::Entry;
 pub(crate) use crate::entry::Table;
+
+/// Flows of ours as a table.
+pub(crate) fn table<'a>(flows: impl IntoIterator<Item = &'a Flow>) -> Table {
+    let flows = flows.into_iter();
+    flows
+        .map(|flow| (flow.original.tuple, Entry::from(flow)))
+        .collect()
+}
 
 /// What a packet was called.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Debug)]

@@ -56,6 +56,7 @@ fn compare_under_traffic(place: &Place, time: Duration, report: &mut Report) -> 
     }
     let tallies = traffic.stop();
     place.drain();
+    report.rest();
     sampler.sample(report);
     tallies
 }
@@ -66,6 +67,11 @@ fn judge(report: &Report, tallies: &[Tally], counters: &Counters, invalid: u64) 
         report.lasting.len(),
         0,
         "flows the two differ about (CONNTRACK_SEED={seed})"
+    );
+    let beyond = report.beyond(counters.table.created);
+    assert_eq!(
+        beyond, [""; 0],
+        "more transient differences than that (CONNTRACK_SEED={seed})"
     );
     assert_eq!(
         counters.ct_state.total().invalid,

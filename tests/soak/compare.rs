@@ -14,6 +14,7 @@ pub(crate) enum Field {
     OnlyOurs,
     OnlyTheirs,
     Created,
+    Reply,
     State,
     SeenReply,
     Assured,
@@ -29,6 +30,7 @@ impl Field {
             Self::OnlyOurs => "only we have the flow",
             Self::OnlyTheirs => "only the kernel has it",
             Self::Created => "created",
+            Self::Reply => "reply tuple",
             Self::State => "state",
             Self::SeenReply => "seen_reply",
             Self::Assured => "assured",
@@ -82,6 +84,7 @@ impl Rows<'_> {
         let late = ours.timeout.abs_diff(theirs.timeout) > 1 + self.seconds;
         [
             (Field::Created, ours.birth.abs_diff(theirs.birth) > BIRTH),
+            (Field::Reply, ours.reply != theirs.reply),
             (Field::State, ours.state != theirs.state),
             (Field::SeenReply, ours.seen_reply != theirs.seen_reply),
             (Field::Assured, ours.assured != theirs.assured),
@@ -136,13 +139,30 @@ impl Rows<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use conntrack::L4;
+    use conntrack::Protocol;
+    use conntrack::Tuple;
+
     use super::Entry;
     use super::Field;
     use super::Outcome;
     use super::Rows;
 
+    fn tuple(src: u16, dst: u16) -> Tuple {
+        let [this, that] = [[10, 0, 0, 2], [10, 0, 0, 1]].map(IpAddr::from);
+        Tuple {
+            src: this,
+            dst: that,
+            protocol: Protocol::TCP,
+            l4: L4::Ports { src, dst },
+        }
+    }
+
     fn entry(packets: u64, timeout: u64) -> Entry {
         Entry {
+            reply: tuple(80, 40_000),
             state: "ESTABLISHED".into(),
             seen_reply: true,
             assured: packets > 3,
@@ -174,6 +194,7 @@ mod tests {
             assert_eq!(compare(&theirs), Outcome::Differs(field));
         };
         check(Field::Created, |e| e.birth += 2_000_000_000);
+        check(Field::Reply, |e| e.reply = tuple(80, 40_001));
         check(Field::State, |e| e.state = "CLOSE".into());
         check(Field::SeenReply, |e| e.seen_reply = false);
         check(Field::Assured, |e| e.assured = false);

@@ -35,6 +35,67 @@ pub(crate) enum Cause {
     HalfWay(u32),
 }
 
+/// How many differences of a kind there may be. More of them than what the kind is
+/// allows is no matter of two readings that are not one.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+enum Limit {
+    /// As many as there are rows: theirs lies between two of ours by every count, so
+    /// there is nothing that differs, and a stream is so at each sample.
+    Any,
+    /// A flow ends once.
+    Flows,
+    /// A packet is in the router for microseconds, or for as long as a busy machine
+    /// stops there: one on each of two wires, either way, at each sample, and one row
+    /// in a thousand besides.
+    Lanes,
+    /// A row is half written, or between two packets of a stream, for microseconds:
+    /// 353 of 4 million rows were in 13 minutes. Ten times that, and one a sample
+    /// for runs that are short.
+    Chance,
+}
+
+impl Cause {
+    /// The same of each kind, however often it was looked at.
+    fn kind(self) -> usize {
+        match self {
+            Self::Between => 0,
+            Self::Deadline => 1,
+            Self::CaughtUp => 2,
+            Self::Passing(_) => 3,
+            Self::HalfWay(_) => 4,
+        }
+    }
+
+    /// A flow at rest shows none of these.
+    fn moves(self) -> bool {
+        self != Self::Deadline
+    }
+}
+
+/// What each kind is, by [`Cause::kind`], and its limit.
+const KINDS: [(&str, Limit); 5] = [
+    (
+        "packets came between two readings of ours, theirs is in the middle",
+        Limit::Any,
+    ),
+    (
+        "the last second of a flow: one of the two had it no more",
+        Limit::Flows,
+    ),
+    (
+        "a packet was past one of the two and not yet at the other; then equal",
+        Limit::Lanes,
+    ),
+    (
+        "a stream between two packets that ours does not show; then equal",
+        Limit::Chance,
+    ),
+    (
+        "one of the two had counted a packet by half; then equal",
+        Limit::Chance,
+    ),
+];
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -58,6 +119,8 @@ pub(crate) struct Report {
     /// Rows of one sample, at most.
     most: usize,
     transient: BTreeMap<(Cause, Field), u64>,
+    /// Those of flows that moved though nothing was to move any more.
+    at_rest: Option<u64>,
     /// What stayed different, in words.
     pub(crate) lasting: Vec<String>,
 }
@@ -72,6 +135,7 @@ impl Report {
             rows: 0,
             most: 0,
             transient: BTreeMap::new(),
+            at_rest: None,
             lasting: Vec::new(),
         }
     }
@@ -85,7 +149,43 @@ impl Report {
 
     /// One more difference that did not stay.
     pub(crate) fn transient(&mut self, field: Field, cause: Cause) {
+        if let Some(count) = &mut self.at_rest {
+            *count += u64::from(cause.moves());
+        }
         *self.transient.entry((cause, field)).or_default() += 1;
+    }
+
+    /// From now on nothing moves.
+    pub(crate) fn rest(&mut self) {
+        self.at_rest = Some(0);
+    }
+
+    /// How many differences of each kind there were, and may be.
+    fn kinds(&self, created: u64) -> [(u64, u64); 5] {
+        let mut kinds = KINDS.map(|(_, limit)| match limit {
+            Limit::Any => (0, self.rows),
+            Limit::Flows => (0, created),
+            Limit::Lanes => (0, 4 * self.samples + self.rows / 1000),
+            Limit::Chance => (0, self.samples + self.rows / 1000),
+        });
+        for ((cause, _), count) in &self.transient {
+            kinds[cause.kind()].0 += count;
+        }
+        kinds
+    }
+
+    /// Kinds of which there are more than may be, in words. `created`: flows, all in
+    /// all.
+    pub(crate) fn beyond(&self, created: u64) -> Vec<String> {
+        let kinds = self.kinds(created).into_iter().zip(KINDS);
+        let beyond = kinds.filter(|((count, limit), _)| count > limit);
+        let mut beyond: Vec<String> = beyond
+            .map(|((count, limit), (what, _))| format!("{count}, not {limit} at most: {what}"))
+            .collect();
+        if let Some(count @ 1..) = self.at_rest {
+            beyond.push(format!("{count} when nothing moved any more"));
+        }
+        beyond
     }
 
     /// One more that did.
@@ -147,6 +247,11 @@ impl Report {
             classes.invalid,
         );
         println!("transient: {}", self.transient.values().sum::<u64>());
+        let kinds = self.kinds(ours.table.created).into_iter().zip(KINDS);
+        for ((count, limit), (what, _)) in kinds {
+            println!("{count:>8} of {limit} at most: {what}");
+        }
+        println!("of these, by field:");
         for ((cause, field), count) in &self.transient {
             println!("{count:>8} {}: {cause}", field.name());
         }
@@ -154,5 +259,32 @@ impl Report {
         for line in &self.lasting {
             println!("  {line}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cause;
+    use super::Field;
+    use super::Report;
+
+    #[test]
+    fn each_kind_has_its_limit() {
+        let mut report = Report::new(1);
+        report.sampled(1000);
+        for look in 1..=2 {
+            report.transient(Field::State, Cause::HalfWay(look));
+            report.transient(Field::Packets, Cause::Between);
+            report.transient(Field::OnlyOurs, Cause::Deadline);
+        }
+        assert_eq!(report.beyond(2).len(), 0);
+        assert_eq!(report.beyond(1).len(), 1, "one flow ends once");
+        report.transient(Field::State, Cause::HalfWay(1));
+        assert_eq!(report.beyond(2).len(), 1, "one a sample, one in a thousand");
+        report.rest();
+        report.transient(Field::OnlyOurs, Cause::Deadline);
+        assert_eq!(report.beyond(3).len(), 1);
+        report.transient(Field::Packets, Cause::Between);
+        assert_eq!(report.beyond(3).len(), 2, "what rests is not on its way");
     }
 }

@@ -46,7 +46,7 @@ fn be16(bytes: &[u8]) -> u16 {
 }
 
 fn entry(body: &[u8]) -> Option<(Tuple, Entry)> {
-    let tuple = tuple(attribute(body, 1)?)?;
+    let [original, reply] = [tuple(attribute(body, 1)?)?, tuple(attribute(body, 2)?)?];
     let status = be32(attribute(body, 3)?);
     let counts = |kind| {
         let nest = attribute(body, kind).unwrap_or_default();
@@ -54,18 +54,19 @@ fn entry(body: &[u8]) -> Option<(Tuple, Entry)> {
             |kind| attribute(nest, kind).map_or(0, |value| u64::from_be_bytes(array(value)));
         (count(1), count(2))
     };
-    let (original, reply) = (counts(9), counts(10));
+    let counts = [counts(9), counts(10)];
     let entry = Entry {
+        reply,
         state: attribute(body, 4).and_then(state).unwrap_or_default(),
         seen_reply: status & 2 != 0,
         assured: status & 4 != 0,
         timeout: attribute(body, 7).map_or(0, |value| be32(value).into()),
-        packets: [original.0, reply.0],
-        bytes: [original.1, reply.1],
+        packets: counts.map(|(packets, _)| packets),
+        bytes: counts.map(|(_, bytes)| bytes),
         birth: attribute(attribute(body, 20)?, 1)
             .map_or(0, |value| u64::from_be_bytes(array(value))),
     };
-    Some((tuple, entry))
+    Some((original, entry))
 }
 
 fn state(protoinfo: &[u8]) -> Option<String> {

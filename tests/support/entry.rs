@@ -8,6 +8,8 @@ use conntrack::Tuple;
 /// A flow.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub(crate) struct Entry {
+    /// What answers carry: of ICMP type, code and id, too.
+    pub(crate) reply: Tuple,
     pub(crate) state: String,
     pub(crate) seen_reply: bool,
     pub(crate) assured: bool,
@@ -27,6 +29,7 @@ pub(crate) type Table = BTreeMap<Tuple, Entry>;
 impl From<&Flow> for Entry {
     fn from(flow: &Flow) -> Self {
         Self {
+            reply: flow.reply.tuple,
             state: flow.state.name().unwrap_or_default().to_owned(),
             seen_reply: flow.seen_reply,
             assured: flow.assured,

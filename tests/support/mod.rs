@@ -13,6 +13,7 @@ pub(crate) mod netlink;
 pub(crate) mod netns;
 pub(crate) mod pair;
 pub(crate) mod peer;
+pub(crate) mod priority;
 pub(crate) mod random;
 pub(crate) mod relay;
 pub(crate) mod row;

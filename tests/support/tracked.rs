@@ -31,6 +31,7 @@ pub(crate) fn builder(ns: &Netns, interfaces: &[&str], mode: Mode) -> TrackerBui
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let mut config = Config::default();
+    config.state_dir = None;
     for name in kernel::SHORT {
         let set = config.conntrack.set(name, kernel::LONG.into());
         set.unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -40,6 +40,7 @@ pub(crate) struct RawDone {
     pub(crate) place: u32,
     pub(crate) generation: u32,
     pub(crate) strays: u32,
+    pub(crate) late: u32,
 }
 
 /// `struct ct_native_end`.
@@ -69,10 +70,13 @@ pub(crate) struct RawSlot {
     pub(crate) tag: u32,
     pub(crate) want_tag: u32,
     pub(crate) home: u32,
+    pub(crate) left: u32,
+    pub(crate) to: u32,
+    pub(crate) to_generation: u32,
     pub(crate) key: [u8; 37],
-    pub(crate) pad: [u8; 3],
+    pub(crate) pad: [u8; 7],
 }
-const _: () = assert!(size_of::<RawSlot>() == 112);
+const _: () = assert!(size_of::<RawSlot>() == 128);
 
 /// `struct ct_world`: only the C looks inside.
 #[repr(C)]
@@ -116,10 +120,16 @@ pub(crate) struct TableFns {
     pub(crate) sweep: unsafe extern "C" fn(*mut World, u32, u64),
     pub(crate) flush: unsafe extern "C" fn(*mut World, u32, u64),
     pub(crate) ends: unsafe extern "C" fn(*mut RawEnd, u32) -> u32,
+    pub(crate) second: unsafe extern "C" fn(*mut World, u32, u32) -> u32,
+    pub(crate) set_program: unsafe extern "C" fn(*mut World, u32, u32),
+    pub(crate) set_moving: unsafe extern "C" fn(*mut World, u32),
+    pub(crate) wait: unsafe extern "C" fn(*mut World, u32) -> u64,
+    pub(crate) evacuate: unsafe extern "C" fn(*mut World, u32, u32, u32, u32, u64, *mut u32),
 }
 
 unsafe extern "C" {
     pub(crate) static ct_native: TableFns;
+    pub(crate) static ct_stopping: TableFns;
     pub(crate) static ct_plain_add: TableFns;
     pub(crate) static ct_plain_cas: TableFns;
 }

@@ -7,14 +7,18 @@
 //! ones of `conntrack-bpf/src/bpf`, unchanged.
 
 mod ffi;
+pub mod machine;
 mod packet;
 pub mod pure;
+mod resize;
 mod table;
 mod window;
 
 pub use packet::Hash;
 pub use packet::Key;
 pub use packet::Packet;
+pub use resize::Evacuated;
+pub use resize::Program;
 pub use table::Build;
 pub use table::Done;
 pub use table::End;
@@ -29,3 +33,6 @@ pub use window::Segment;
 
 /// Slots in a bucket: `CT_SLOTS`.
 pub const SLOTS: u32 = 15;
+
+/// Set in a place that is in the second table: `CT_NATIVE_SECOND`.
+pub const SECOND: u32 = 1 << 31;

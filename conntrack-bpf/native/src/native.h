@@ -34,6 +34,25 @@ struct ct_native_hash {
 	__u32 tag;
 };
 
+/* Of a place: it is in the second table. */
+#define CT_NATIVE_SECOND 0x80000000U
+
+/* What a thread may run while the second table replaces the first. */
+enum ct_native_program {
+	CT_NATIVE_OLD,	   /* knows the first */
+	CT_NATIVE_PREPARE, /* knows both, creates in the first */
+	CT_NATIVE_MOVE,	   /* knows both, creates in the second */
+	CT_NATIVE_NEW,	   /* knows the second */
+};
+
+/* How far a flow is that left the first table. */
+enum ct_native_left {
+	CT_NATIVE_STAYS,
+	CT_NATIVE_LEFT,
+	CT_NATIVE_MOVED,
+	CT_NATIVE_ARRIVED,
+};
+
 /* What became of a packet. */
 enum ct_native_outcome {
 	CT_NATIVE_CREATED,
@@ -51,6 +70,7 @@ struct ct_native_done {
 	__u32 place;
 	__u32 gen;
 	__u32 strays; /* times it was counted on a flow that was gone by then */
+	__u32 late;   /* times its flow left for the second table meanwhile */
 };
 
 /* What a DESTROY event said of a flow, and the slot it was in. */
@@ -74,10 +94,13 @@ struct ct_native_slot {
 	__u32 tag;	/* in the bucket's line of tags */
 	__u32 want_tag; /* of the key in the slot */
 	__u32 home;	/* it sits at its key's home */
+	__u32 left;	/* enum ct_native_left */
+	__u32 to;	/* where its flow went: a place, */
+	__u32 to_gen;	/* and its generation */
 	__u8 key[CT_NATIVE_KEY];
-	__u8 pad[3];
+	__u8 pad[7];
 };
-_Static_assert(sizeof(struct ct_native_slot) == 112, "as in ffi.rs");
+_Static_assert(sizeof(struct ct_native_slot) == 128, "as in ffi.rs");
 
 struct ct_world;
 
@@ -96,6 +119,12 @@ struct ct_native_table {
 	void (*sweep)(struct ct_world *world, __u32 thread, __u64 now);
 	void (*flush)(struct ct_world *world, __u32 thread, __u64 now);
 	__u32 (*ends)(struct ct_native_end *out, __u32 max);
+	__u32 (*second)(struct ct_world *world, __u32 buckets4, __u32 buckets6);
+	void (*set_program)(struct ct_world *world, __u32 thread, __u32 program);
+	void (*set_moving)(struct ct_world *world, __u32 moving);
+	__u64 (*wait)(struct ct_world *world, __u32 thread);
+	void (*evacuate)(struct ct_world *world, __u32 thread, __u32 v6, __u32 bucket,
+			 __u32 buckets, __u64 now, __u32 *done);
 };
 
 static inline void ct_native_fill(const struct ct_native_packet *in, struct ct_pkt *pkt)

@@ -15,21 +15,32 @@
 #include "types.h"
 
 #define CT_THREADS 8
-#define CT_ENDS	   256 /* flows one operation may end: no more than a sweep finds */
+#define CT_ENDS	   1024 /* flows one operation may end: no more than a sweep finds */
+
+/* The tables of a family; the second is there while one replaces the other. */
+struct ct_tables {
+	__u32 buckets4, buckets6;
+	struct ct_bucket4 *table4;
+	struct ct_bucket6 *table6;
+};
 
 struct ct_world {
-	__u32 buckets4, buckets6;
+	struct ct_tables tables[2];
+	__u32 program[CT_THREADS]; /* enum ct_native_program: what a thread runs next */
+	__u64 turn[CT_THREADS];	   /* odd: it runs */
 	__u32 seed[12];
 	struct ct_settings settings;
 	struct ct_cpu cpu[CT_THREADS];
 	struct ct_listener listener; /* to DESTROY events */
-	struct ct_bucket4 *table4;
-	struct ct_bucket6 *table6;
 };
 
 /* Where a thread is, as a packet is in one network namespace. */
 static _Thread_local struct ct_world *ct_here;
 static _Thread_local __u32 ct_thread;
+
+/* The table that flows are created in, and the other one. */
+static _Thread_local struct ct_tables *ct_own, *ct_not_own;
+static struct ct_tables ct_none;
 
 /* What the DESTROY events of a thread's last operation said. */
 static _Thread_local struct ct_native_end ct_ends[CT_ENDS];
@@ -37,20 +48,24 @@ static _Thread_local __u32 ct_ended;
 
 /* Instead of config.h: what a loader fixes, and globals, are each table's own. */
 #define CT_CONFIG_H
-#define cfg_buckets4   (ct_here->buckets4)
-#define cfg_buckets6   (ct_here->buckets6)
-#define cfg_hash_seed  (ct_here->seed)
-#define ct_settings    (ct_here->settings)
-#define cfg_cpus       CT_THREADS
-#define cfg_max_flows4 0 /* no PRESSURE */
-#define cfg_max_flows6 0
-#define cfg_replay     0
+#define cfg_buckets4	   (ct_own->buckets4)
+#define cfg_buckets6	   (ct_own->buckets6)
+#define cfg_other_buckets4 (ct_not_own->buckets4)
+#define cfg_other_buckets6 (ct_not_own->buckets6)
+#define cfg_hash_seed	   (ct_here->seed)
+#define ct_settings	   (ct_here->settings)
+#define cfg_cpus	   CT_THREADS
+#define cfg_max_flows4	   0 /* no PRESSURE */
+#define cfg_max_flows6	   0
+#define cfg_replay	   0
 static struct ct_replay ct_replay;
 static struct ct_iface ct_ifaces[CT_IF_SLOTS];
+static struct ct_policy ct_policy; /* nothing is banned */
 
 /* Instead of maps.h: names with addresses. */
 #define CT_MAPS_H
-static char ct_table4, ct_table6, ct_cpu, ct_ifstats, ct_listeners, ct_rings, ct_sweep, ct_frag;
+static char ct_flow_table_4, ct_flow_table_6, ct_flow_table_4_other, ct_flow_table_6_other, ct_cpu,
+	ct_ifstats, ct_listeners, ct_rings, ct_sweep, ct_frag, ct_bans, ct_allow;
 
 static long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags);
 
@@ -59,10 +74,14 @@ static __always_inline void *bpf_map_lookup_elem(const void *map, const void *of
 {
 	const __u32 *key = of;
 
-	if (map == &ct_table4)
-		return *key < ct_here->buckets4 ? &ct_here->table4[*key] : NULL;
-	if (map == &ct_table6)
-		return *key < ct_here->buckets6 ? &ct_here->table6[*key] : NULL;
+	if (map == &ct_flow_table_4)
+		return *key < cfg_buckets4 ? &ct_own->table4[*key] : NULL;
+	if (map == &ct_flow_table_6)
+		return *key < cfg_buckets6 ? &ct_own->table6[*key] : NULL;
+	if (map == &ct_flow_table_4_other)
+		return *key < cfg_other_buckets4 ? &ct_not_own->table4[*key] : NULL;
+	if (map == &ct_flow_table_6_other)
+		return *key < cfg_other_buckets6 ? &ct_not_own->table6[*key] : NULL;
 	if (map == &ct_cpu)
 		return *key < CT_THREADS ? &ct_here->cpu[*key] : NULL;
 	if (map == &ct_listeners)
@@ -92,6 +111,7 @@ static __u64 bpf_ktime_get_ns(void)
 }
 
 #define bpf_ktime_get_coarse_ns bpf_ktime_get_ns
+#define bpf_ktime_get_boot_ns	bpf_ktime_get_ns
 
 static long bpf_loop(__u32 n, long (*turn)(__u32 i, void *context), void *context, __u64 flags)
 {
@@ -126,46 +146,62 @@ static long bpf_timer_start(struct bpf_timer *timer, __u64 ns, __u64 flags)
  * way itself is the product's.
  */
 static _Thread_local struct ct_native_done ct_done;
+static _Thread_local int ct_v6;
 
 static __u32 ct_gen_of(__u64 word)
 {
 	return (word & CT_W_GEN) >> CT_W_GEN_SHIFT;
 }
 
-static void ct_met(const struct ct_ref *ref, enum ct_dir dir, enum ct_native_outcome outcome)
+/* A place as tests have it, whatever program they run: the second table's are marked. */
+static __u32 ct_place_of(__u32 place, int v6)
+{
+	__u32 own = ct_own_buckets(v6) * CT_SLOTS;
+	int other = place >= own;
+	int second = (ct_own == &ct_here->tables[1]) != other;
+
+	return (other ? place - own : place) | (second ? CT_NATIVE_SECOND : 0);
+}
+
+static void ct_met(const struct ct_ref *ref, int v6, enum ct_dir dir,
+		   enum ct_native_outcome outcome)
 {
 	ct_done = (struct ct_native_done){
 		.outcome = outcome,
 		.dir = dir,
-		.place = ref->place,
+		.place = ct_place_of(ref->place, v6),
 		.gen = ct_gen_of(ref->word),
 		.strays = ct_done.strays,
+		.late = ct_done.late,
 	};
 }
 
 static __always_inline enum ct_answer ct_listen_settle(struct ct_work *w, struct ct_cpu *cpu,
 						       struct ct_ref *ref, int v6, enum ct_dir dir,
-						       enum ct_answer answer, __u64 word)
+						       enum ct_answer answer, __u64 word, int other)
 {
-	enum ct_answer settled = ct_settle(w, cpu, ref, v6, dir, answer, word);
+	enum ct_answer settled = ct_settle(w, cpu, ref, v6, dir, answer, word, other);
 
 	if (settled == CT_ACCEPT || settled == CT_END)
-		ct_met(ref, dir, CT_NATIVE_COUNTED);
+		ct_met(ref, v6, dir, CT_NATIVE_COUNTED);
 	else if (settled == CT_IGNORE)
-		ct_met(ref, dir, CT_NATIVE_IGNORED);
+		ct_met(ref, v6, dir, CT_NATIVE_IGNORED);
+	else if (settled == CT_ABSENT && (w->late == CT_ACCEPT || w->late == CT_END))
+		ct_met(ref, v6, dir, CT_NATIVE_COUNTED);
+	else if (settled == CT_ABSENT && w->late == CT_IGNORE)
+		ct_met(ref, v6, dir, CT_NATIVE_IGNORED);
 	else if (settled == CT_AGAIN && ref->word == word)
 		ct_done.strays++; /* the word was ours, the slot no longer was */
+	ct_done.late += settled == CT_ABSENT;
 	return settled;
 }
 
-static __always_inline int ct_listen_publish(const struct ct_table *table, const struct ct_key *key,
-					     const struct ct_hash *hash, struct ct_ref *ref,
-					     __u64 bits)
+static __always_inline int ct_listen_publish(struct ct_ref *ref, __u64 bits)
 {
-	int published = ct_publish(table, key, hash, ref, bits);
+	int published = ct_publish(ref, bits);
 
 	if (published)
-		ct_met(ref, CT_ORIGINAL, CT_NATIVE_CREATED);
+		ct_met(ref, ct_v6, CT_ORIGINAL, CT_NATIVE_CREATED);
 	return published;
 }
 
@@ -173,6 +209,7 @@ static __always_inline int ct_listen_publish(const struct ct_table *table, const
 #define ct_publish ct_listen_publish
 #include "pipeline.h"
 #include "remove.h"
+#include "evacuate.h"
 #include "sweeper.h"
 #include "sweep.h"
 
@@ -186,7 +223,7 @@ static long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags)
 		return -1;
 	ct_ended++;
 	*end = (struct ct_native_end){
-		.place = e->place,
+		.place = ct_place_of(e->place, e->family == 6),
 		.gen = ct_gen_of(e->flow.flow.word),
 		.v6 = e->family == 6,
 		.reason = e->reason,
@@ -206,10 +243,31 @@ static __u32 ct_native_ends(struct ct_native_end *out, __u32 max)
 	return ct_ended;
 }
 
+static void ct_tables_free(struct ct_tables *tables)
+{
+	free(tables->table4);
+	free(tables->table6);
+	*tables = (struct ct_tables){};
+}
+
+/* 0 if there is no memory. */
+static int ct_tables_make(struct ct_tables *tables, __u32 buckets4, __u32 buckets6)
+{
+	tables->buckets4 = buckets4;
+	tables->buckets6 = buckets6;
+	tables->table4 = aligned_alloc(64, buckets4 * sizeof(*tables->table4));
+	tables->table6 = aligned_alloc(64, buckets6 * sizeof(*tables->table6));
+	if (!tables->table4 || !tables->table6)
+		return 0;
+	memset(tables->table4, 0, buckets4 * sizeof(*tables->table4));
+	memset(tables->table6, 0, buckets6 * sizeof(*tables->table6));
+	return 1;
+}
+
 static void ct_native_free(struct ct_world *world)
 {
-	free(world->table4);
-	free(world->table6);
+	ct_tables_free(&world->tables[0]);
+	ct_tables_free(&world->tables[1]);
 	free(world);
 }
 
@@ -221,16 +279,10 @@ static struct ct_world *ct_native_make(__u32 buckets4, __u32 buckets6, const __u
 	if (!world)
 		return NULL;
 	memcpy(world->seed, seed, sizeof(world->seed));
-	world->buckets4 = buckets4;
-	world->buckets6 = buckets6;
-	world->table4 = aligned_alloc(64, buckets4 * sizeof(*world->table4));
-	world->table6 = aligned_alloc(64, buckets6 * sizeof(*world->table6));
-	if (!world->table4 || !world->table6) {
+	if (!ct_tables_make(&world->tables[0], buckets4, buckets6)) {
 		ct_native_free(world);
 		return NULL;
 	}
-	memset(world->table4, 0, buckets4 * sizeof(*world->table4));
-	memset(world->table6, 0, buckets6 * sizeof(*world->table6));
 	world->settings.tcp_loose = 1;
 	world->settings.event_types = 1 << CT_EVENT_DESTROY;
 	world->listener = (struct ct_listener){.types = 1 << CT_EVENT_DESTROY};
@@ -250,12 +302,30 @@ static void ct_native_set_grace(struct ct_world *world, __u64 ns)
 	world->settings.grace_ns = ns;
 }
 
-/* The beginning of an operation. */
+/* Which tables a program knows. */
+static void ct_run(struct ct_world *world, enum ct_native_program program)
+{
+	int second = program == CT_NATIVE_NEW || program == CT_NATIVE_MOVE;
+
+	ct_here = world;
+	ct_own = &world->tables[second];
+	ct_not_own = &ct_none;
+	if (program == CT_NATIVE_PREPARE || program == CT_NATIVE_MOVE)
+		ct_not_own = &world->tables[!second];
+}
+
+/* The beginning of an operation, and its end. */
 static void ct_enter(struct ct_world *world, __u32 thread)
 {
-	ct_here = world;
+	__atomic_fetch_add(&world->turn[thread], 1, __ATOMIC_SEQ_CST);
+	ct_run(world, __atomic_load_n(&world->program[thread], __ATOMIC_SEQ_CST));
 	ct_thread = thread;
 	ct_ended = 0;
+}
+
+static void ct_leave_program(struct ct_world *world, __u32 thread)
+{
+	__atomic_fetch_add(&world->turn[thread], 1, __ATOMIC_SEQ_CST);
 }
 
 static void ct_native_packet(struct ct_world *world, __u32 thread,
@@ -269,7 +339,9 @@ static void ct_native_packet(struct ct_world *world, __u32 thread,
 	ct_enter(world, thread);
 	ct_native_fill(in, &w.pkt);
 	ct_done = (struct ct_native_done){.outcome = CT_NATIVE_REFUSED};
+	ct_v6 = ct_is_v6(&w.pkt);
 	ct_track_flow(&w, cpu);
+	ct_leave_program(world, thread);
 	*done = ct_done;
 	if (cpu->passed[CT_PASS_TABLE_FULL] != full)
 		done->outcome = CT_NATIVE_FULL;
@@ -277,26 +349,38 @@ static void ct_native_packet(struct ct_world *world, __u32 thread,
 		done->outcome = CT_NATIVE_BUSY;
 }
 
+static __u32 ct_remove_at(__u32 place, __u64 word, __u64 start, int v6)
+{
+	return v6 ? ct_remove_at6(place, word, start) : ct_remove_at4(place, word, start);
+}
+
 /* Removes the flow of a packet's key, whatever its age. Returns 0 if there is none, or it went. */
 static __u32 ct_native_release(struct ct_world *world, __u32 thread,
 			       const struct ct_native_packet *in)
 {
 	struct ct_ref ref = {};
-	struct ct_work w = {};
 	struct ct_table table;
+	struct ct_work w = {};
+	__u32 removed = 0;
 	int v6;
 
 	ct_enter(world, thread);
+	ct_clock = in->now;
 	ct_native_fill(in, &w.pkt);
 	v6 = ct_is_v6(&w.pkt);
-	table = ct_table_of(v6);
 	ct_make_key(&w.pkt, &w.key, v6);
-	ct_hash_key(&w.key, cfg_hash_seed, table.buckets, v6, &w.hash);
-	if (!ct_find(&table, &w.key, &w.hash, &ref))
-		return 0;
-	ct_clock = in->now;
-	return ct_remove_one(ref.place / CT_SLOTS, ref.slot, ref.word, ct_load(&ref.flow->start),
-			     v6);
+	ct_hash_key(&w.key, cfg_hash_seed, ct_own_buckets(v6), v6, &w.hash);
+	table = ct_table_of(v6);
+	if (ct_find(&table, &w.key, &w.hash, &ref)) {
+		removed = ct_remove_at(ref.place, ref.word, ct_load(&ref.flow->start), v6);
+	} else if (ct_seek(&w, v6)) {
+		struct ct_bucket_head *head = ct_any_bucket(w.from_bucket, v6);
+
+		removed = ct_remove_at(w.from_bucket * CT_SLOTS + w.from_slot, w.from_word,
+				       ct_load(&ct_slot(head, w.from_slot, v6)->start), v6);
+	}
+	ct_leave_program(world, thread);
+	return removed;
 }
 
 /* Removes all that began by now. */
@@ -304,10 +388,13 @@ static void ct_native_flush(struct ct_world *world, __u32 thread, __u64 now)
 {
 	ct_enter(world, thread);
 	ct_clock = now;
-	for (__u32 bucket = 0; bucket < cfg_buckets4; bucket++)
-		ct_remove_bucket4(bucket, now);
-	for (__u32 bucket = 0; bucket < cfg_buckets6; bucket++)
-		ct_remove_bucket6(bucket, now);
+	for (int v6 = 0; v6 < 2; v6++) {
+		__u32 buckets = ct_own_buckets(v6) + ct_other_buckets(v6);
+
+		for (__u32 i = 0; i < buckets * CT_SLOTS; i++)
+			ct_remove_at(i, 0, now, v6);
+	}
+	ct_leave_program(world, thread);
 }
 
 /* A time round of the sweep. */
@@ -316,100 +403,11 @@ static void ct_native_sweep(struct ct_world *world, __u32 thread, __u64 now)
 	struct ct_sweeper s = {.slice = {.now = now, .deadline = ~0ULL}};
 
 	ct_enter(world, thread);
-	ct_sweep_slice(&s, cfg_buckets4 + cfg_buckets6);
+	ct_sweep_slice(&s, ct_all_buckets());
+	ct_leave_program(world, thread);
 }
 
-static struct ct_flow *ct_flow_at(__u32 place, int v6, struct ct_bucket_head **head)
-{
-	*head = ct_bucket(place / CT_SLOTS, v6);
-	return ct_slot(*head, place % CT_SLOTS, v6);
-}
-
-static void ct_key_at(const struct ct_flow *flow, int v6, struct ct_key *key)
-{
-	const struct ct_flow6 *flow6 = (const struct ct_flow6 *)flow;
-
-	memset(key, 0, sizeof(*key));
-	key->lo[0] = flow->lo;
-	key->hi[0] = flow->hi;
-	if (v6) {
-		memcpy(key->lo, flow6->lo, sizeof(key->lo));
-		memcpy(key->hi, flow6->hi, sizeof(key->hi));
-	}
-	key->lo_port_be = flow->lo_port_be;
-	key->hi_port_be = flow->hi_port_be;
-	key->proto = flow->proto_if;
-}
-
-/* Nothing may move meanwhile, but by other threads' packets if the test can bear it. */
-static void ct_native_slot(struct ct_world *world, __u32 v6, __u32 place,
-			   struct ct_native_slot *out)
-{
-	struct ct_bucket_head *head;
-	__u32 slot = place % CT_SLOTS;
-	struct ct_hash hash = {};
-	struct ct_flow *flow;
-	struct ct_key key;
-	__u64 word;
-
-	ct_here = world;
-	memset(out, 0, sizeof(*out));
-	flow = ct_flow_at(place, v6, &head);
-	word = ct_load(&flow->word);
-	ct_key_at(flow, v6, &key);
-	ct_native_key_bytes(&key, out->key);
-	ct_hash_key(&key, cfg_hash_seed, v6 ? cfg_buckets6 : cfg_buckets4, v6, &hash);
-	out->seen = ct_load(&flow->seen);
-	out->timeout = ct_timeout_of(word);
-	for (int dir = 0; dir < CT_DIRS; dir++) {
-		out->packets[dir] = ((__u64)head->carry[slot][dir] << 32) | flow->packets[dir];
-		out->bytes[dir] = flow->bytes[dir];
-	}
-	out->phase = ct_phase_of(word);
-	out->gen = ct_gen_of(word);
-	out->assured = !!(word & CT_W_ASSURED);
-	out->tag = head->tags[slot];
-	out->want_tag = hash.tag;
-	out->home = hash.bucket[0] == place / CT_SLOTS && hash.home == slot;
-}
-
-/*
- * Pairs of flows with one key, alive at one moment: both words are the same
- * before and after both keys were read, so both flows were there in between.
- * Others may be at work meanwhile.
- */
-static __u32 ct_native_duplicates(struct ct_world *world, __u32 v6)
-{
-	__u32 places, found = 0;
-
-	ct_here = world;
-	places = (v6 ? cfg_buckets6 : cfg_buckets4) * CT_SLOTS;
-	for (__u32 a = 0; a < places; a++) {
-		struct ct_bucket_head *head;
-		struct ct_flow *one = ct_flow_at(a, v6, &head);
-		__u64 word = ct_load(&one->word);
-		struct ct_key key;
-
-		if (ct_phase_of(word) != CT_LIVE)
-			continue;
-		ct_key_at(one, v6, &key);
-		for (__u32 b = a + 1; b < places; b++) {
-			struct ct_flow *two = ct_flow_at(b, v6, &head);
-			__u64 other = ct_load(&two->word);
-			struct ct_key twin;
-
-			if (ct_phase_of(other) != CT_LIVE)
-				continue;
-			ct_key_at(two, v6, &twin);
-			if (memcmp(&key, &twin, sizeof(key)))
-				continue;
-			__sync_synchronize();
-			found += ((word ^ ct_load(&one->word)) & (CT_W_GEN | CT_W_PHASE)) == 0 &&
-				 ((other ^ ct_load(&two->word)) & (CT_W_GEN | CT_W_PHASE)) == 0;
-		}
-	}
-	return found;
-}
+#include "look.h"
 
 /* The counter of an enum ct_table_event, or behind them of an enum ct_gone, of all threads. */
 static __u64 ct_native_event(struct ct_world *world, __u32 event)
@@ -425,6 +423,8 @@ static __u64 ct_native_event(struct ct_world *world, __u32 event)
 	return sum;
 }
 
+#include "resize.h"
+
 const struct ct_native_table CT_NAME = {
 	.make = ct_native_make,
 	.free = ct_native_free,
@@ -438,4 +438,9 @@ const struct ct_native_table CT_NAME = {
 	.sweep = ct_native_sweep,
 	.flush = ct_native_flush,
 	.ends = ct_native_ends,
+	.second = ct_native_second,
+	.set_program = ct_native_set_program,
+	.set_moving = ct_native_set_moving,
+	.wait = ct_native_wait,
+	.evacuate = ct_native_evacuate,
 };

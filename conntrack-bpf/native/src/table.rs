@@ -3,6 +3,7 @@
 use std::ptr;
 use std::ptr::NonNull;
 
+use crate::SECOND;
 use crate::SLOTS;
 use crate::ffi;
 use crate::ffi::RawDone;
@@ -18,6 +19,8 @@ use crate::packet::Packet;
 pub enum Build {
     /// As in the product.
     Product,
+    /// The same, but threads stop now and then, right before an atomic.
+    Stopping,
     /// Atomic adds became load, add, store.
     PlainAdd,
     /// Compare-and-swap became load, compare, store.
@@ -88,13 +91,16 @@ pub struct Done {
     pub outcome: Outcome,
     /// 0 original, 1 reply.
     pub dir: usize,
-    /// Bucket times [`SLOTS`] plus slot; meaningful if the flow saw the packet.
+    /// Bucket times [`SLOTS`] plus slot, [`SECOND`] set if it is in the second
+    /// table; meaningful if the flow saw the packet.
     pub place: u32,
     /// Generation of the slot, as `place`.
     pub generation: u32,
     /// How often it was also counted in a slot that another flow had been given
     /// meanwhile: what its counts may be too high by.
     pub strays: u32,
+    /// How often its flow left for the second table before it was through.
+    pub late: u32,
 }
 
 /// What a DESTROY event said.
@@ -137,6 +143,11 @@ pub struct Slot {
     pub at_home: bool,
     /// The key in the slot.
     pub key: Key,
+    /// How far its flow is on its way to the second table: 0 it is not, 1 it left,
+    /// 2 it has a slot there, 3 all its counts are there.
+    pub left: u32,
+    /// That slot, from 2 on: place and generation.
+    pub to: (u32, u32),
 }
 
 impl Slot {
@@ -157,6 +168,7 @@ pub struct Table {
     world: NonNull<World>,
     fns: &'static TableFns,
     buckets: [u32; 2],
+    pub(crate) second: [u32; 2],
 }
 
 // SAFETY: the C is written for several CPUs in one table; each thread brings
@@ -177,6 +189,7 @@ impl Table {
         let fns = unsafe {
             match build {
                 Build::Product => &ffi::ct_native,
+                Build::Stopping => &ffi::ct_stopping,
                 Build::PlainAdd => &ffi::ct_plain_add,
                 Build::PlainCas => &ffi::ct_plain_cas,
             }
@@ -187,7 +200,12 @@ impl Table {
             world: NonNull::new(world).expect("memory for the tables"),
             fns,
             buckets,
+            second: [0; 2],
         }
+    }
+
+    pub(crate) fn raw(&self) -> (*mut World, &'static TableFns) {
+        (self.world.as_ptr(), self.fns)
     }
 
     /// Sets a timeout in nanoseconds.
@@ -239,6 +257,7 @@ impl Table {
             place: raw.place,
             generation: raw.generation,
             strays: raw.strays,
+            late: raw.late,
         }
     }
 
@@ -289,7 +308,11 @@ impl Table {
 
     /// A slot as it is now.
     pub fn slot(&self, v6: bool, place: u32) -> Slot {
-        assert!(place < self.places(v6), "no such slot");
+        let places = match place & SECOND {
+            0 => self.places(v6),
+            _ => self.second[usize::from(v6)] * SLOTS,
+        };
+        assert!(place & !SECOND < places, "no such slot");
         let mut raw = RawSlot {
             seen: 0,
             timeout: 0,
@@ -301,8 +324,11 @@ impl Table {
             tag: 0,
             want_tag: 0,
             home: 0,
+            left: 0,
+            to: 0,
+            to_generation: 0,
             key: [0; 37],
-            pad: [0; 3],
+            pad: [0; 7],
         };
         // SAFETY: the world is alive, the place is checked; writes one slot.
         unsafe { (self.fns.slot)(self.world.as_ptr(), u32::from(v6), place, &raw mut raw) };
@@ -318,6 +344,8 @@ impl Table {
             key_tag: raw.want_tag,
             at_home: raw.home != 0,
             key: Key(raw.key),
+            left: raw.left,
+            to: (raw.to, raw.to_generation),
         }
     }
 

@@ -24,7 +24,9 @@
 struct ct_csum {
 	__u8 bytes[CT_CHUNK + 4]; /* a chunk, its last word filled up with zeros */
 	__u32 off, left;	  /* what is to be read yet */
-	__u32 sum;		  /* Internet checksum or CRC-32C so far */
+	__u32 len;		  /* of the chunk that is loaded */
+	__u32 sum;		  /* Internet checksum or CRC-32C so far, */
+	__u32 crc;		  /* and whether it is the latter */
 };
 
 /* Key: CPU. The packet programs alone look at it. */
@@ -67,6 +69,7 @@ static __always_inline __u32 ct_csum_load(const struct ct_mem *m, struct ct_csum
 		return 0;
 	*(volatile __u32 *)&s->off = off + len;
 	*(volatile __u32 *)&s->left = left - len;
+	s->len = len;
 	return len;
 }
 
@@ -103,17 +106,35 @@ __weak __noinline int ct_crc_add(struct ct_csum *s, __u32 len)
 	return 0;
 }
 
-/* The rest of the packet, of which `len` bytes are loaded. 0: out of reach. */
-static __always_inline int ct_csum_rest(const struct ct_mem *m, struct ct_csum *s, __u32 len,
-					int crc)
+/* Adds the chunk that is loaded and reads the next one; as ct_csum_load(). */
+static __always_inline __u32 ct_csum_step(const struct ct_mem *m, struct ct_csum *s)
 {
-	for (int i = 0; i < CT_CHUNKS && len; i++) {
-		if (crc)
-			ct_crc_add(s, len);
-		else
-			ct_csum_add(s, len);
-		len = ct_csum_load(m, s);
-	}
+	if (s->crc)
+		ct_crc_add(s, s->len);
+	else
+		ct_csum_add(s, s->len);
+	return ct_csum_load(m, s);
+}
+
+__weak __noinline int ct_csum_step_xdp(struct xdp_md *ctx, struct ct_csum *s)
+{
+	struct ct_mem m = {.ctx = ctx, .xdp = 1};
+
+	return s ? ct_csum_step(&m, s) : 0;
+}
+
+__weak __noinline int ct_csum_step_skb(struct __sk_buff *ctx, struct ct_csum *s)
+{
+	struct ct_mem m = {.ctx = ctx, .xdp = 0};
+
+	return s ? ct_csum_step(&m, s) : 0;
+}
+
+/* The rest of the packet, of which `len` bytes are loaded. 0: out of reach. */
+static __always_inline int ct_csum_rest(const struct ct_mem *m, struct ct_csum *s, __u32 len)
+{
+	for (int i = 0; i < CT_CHUNKS && len; i++)
+		len = m->xdp ? ct_csum_step_xdp(m->ctx, s) : ct_csum_step_skb(m->ctx, s);
 	return *(volatile __u32 *)&s->left == 0;
 }
 
@@ -155,7 +176,7 @@ static __always_inline int ct_csum_good(const struct ct_mem *m, struct ct_csum *
 	if (pseudo && check == ct_fold(pseudo))
 		return 1;
 	s->sum = 0;
-	return !ct_csum_rest(m, s, loaded, 0) || ct_fold(pseudo + s->sum) == 0xffff;
+	return !ct_csum_rest(m, s, loaded) || ct_fold(pseudo + s->sum) == 0xffff;
 }
 
 /*
@@ -180,7 +201,7 @@ static __always_inline int ct_csum_good_lite(const struct ct_mem *m, struct ct_c
 	s->off = start;
 	s->left = cover;
 	s->sum = 0;
-	return !ct_csum_rest(m, s, ct_csum_load(m, s), 0) || ct_fold(pseudo + s->sum) == 0xffff;
+	return !ct_csum_rest(m, s, ct_csum_load(m, s)) || ct_fold(pseudo + s->sum) == 0xffff;
 }
 
 /* SCTP's CRC is that of the packet with zeros in its place. */
@@ -194,7 +215,7 @@ static __always_inline int ct_csum_good_sctp(const struct ct_mem *m, struct ct_c
 		return 1;
 	*(__u32 *)at = 0;
 	s->sum = ~0U;
-	return !ct_csum_rest(m, s, loaded, 1) || ~s->sum == crc;
+	return !ct_csum_rest(m, s, loaded) || ~s->sum == crc;
 }
 
 /* 0: the checksum is bad. `f` is at layer 4, of a packet whose tuple is not read yet. */
@@ -209,6 +230,7 @@ static __always_inline int ct_checksum_good(const struct ct_mem *m, const struct
 		return 1;
 	s->off = f->off;
 	s->left = len;
+	s->crc = pkt->proto == IPPROTO_SCTP;
 	switch (pkt->proto) {
 	case IPPROTO_TCP:
 		return ct_csum_good(m, s, pkt, len, 16);

@@ -10,15 +10,28 @@ static __always_inline __u64 ct_next_gen(__u64 word)
 	return (word & CT_W_GEN) + (1ULL << CT_W_GEN_SHIFT);
 }
 
+/*
+ * Who has carried has counted 2^32 packets of 20 bytes or more. To ask for the bytes
+ * spares the line of carries, which hardly any flow ever needs.
+ */
+#define CT_CARRY_BYTES (20ULL << 32)
+
 /* FREE or LIVE to BUSY; the slot's generation moves on, so late writers can
  * tell. */
 static __always_inline int ct_take(struct ct_ref *ref)
 {
 	__u64 busy = ct_next_gen(ref->word) | CT_BUSY;
+	struct ct_flow *flow = ref->flow;
+	__u64 slot;
 
-	if (__sync_val_compare_and_swap(&ref->flow->word, ref->word, busy) != ref->word)
+	if (__sync_val_compare_and_swap(&flow->word, ref->word, busy) != ref->word)
 		return 0;
 	ref->word = busy;
+	if (flow->bytes[CT_ORIGINAL] >= CT_CARRY_BYTES || flow->bytes[CT_REPLY] >= CT_CARRY_BYTES) {
+		slot = ct_slot_index(ref->slot);
+		ref->head->carry[slot][CT_ORIGINAL] = 0;
+		ref->head->carry[slot][CT_REPLY] = 0;
+	}
 	return 1;
 }
 
@@ -78,6 +91,12 @@ static __always_inline __u64 ct_spare(const struct ct_flow *flow, __u64 word, __
 	return (class << 60) | (age & ((1ULL << 60) - 1));
 }
 
+/* Whether nobody is missed there: what moves from table to table pushes no flow out. */
+static __always_inline int ct_is_nobodys(__u64 spare)
+{
+	return spare >> 60 == CT_SPARE_EXPIRED || spare >> 60 == CT_SPARE_UNRESTED;
+}
+
 static __always_inline void ct_pick_spare(struct ct_bucket_head *head, __u32 bucket, __u64 now,
 					  int v6, struct ct_pick *pick)
 {
@@ -86,7 +105,7 @@ static __always_inline void ct_pick_spare(struct ct_bucket_head *head, __u32 buc
 		__u64 word = ct_load(&flow->word);
 		__u64 spare = ct_spare(flow, word, now);
 
-		if (spare <= ct_load(&pick->best))
+		if (spare <= ct_load(&pick->best) || (pick->keep && !ct_is_nobodys(spare)))
 			continue;
 		pick->word = word;
 		pick->bucket = bucket;
@@ -136,24 +155,25 @@ static __always_inline enum ct_claimed ct_claim(const struct ct_table *table,
 {
 	struct ct_bucket_head *first = ct_bucket(hash->bucket[0], table->v6);
 	struct ct_bucket_head *second = ct_bucket(hash->bucket[1], table->v6);
-	__u32 empty0, empty1, room0;
+	__u32 empty0, empty1 = 0, room0;
 	int found = 0;
 
 	*spare = 0;
 	if (!first || !second)
 		return CT_CLAIM_FULL;
 	empty0 = ct_untagged(first);
-	empty1 = ct_untagged(second);
 	room0 = ct_bits(empty0);
-	if (room0 < 3 && room0 < ct_bits(empty1))
+	if (room0 < 3)
+		empty1 = ct_untagged(second);
+	if (room0 < ct_bits(empty1))
 		found = ct_pick_free(second, hash->bucket[1], empty1, hash->home, now, table->v6,
 				     ref);
 	if (!found)
 		found = ct_pick_free(first, hash->bucket[0], empty0, hash->home, now, table->v6,
 				     ref);
 	if (!found)
-		found = ct_pick_free(second, hash->bucket[1], empty1, hash->home, now, table->v6,
-				     ref);
+		found = ct_pick_free(second, hash->bucket[1], ct_untagged(second), hash->home, now,
+				     table->v6, ref);
 	if (!found) {
 		*spare = ct_reclaim(table, hash, now, pick, ref);
 		if (!*spare)

@@ -10,6 +10,11 @@
 const volatile __u32 cfg_buckets4 = 21846;
 const volatile __u32 cfg_buckets6 = 10923;
 
+/* The same of the tables that are replaced, or that replace them: of ct_flow_table_4_other and
+ * ct_flow_table_6_other. 0: none, and the verifier takes all that knows of them away. */
+const volatile __u32 cfg_other_buckets4 = 0;
+const volatile __u32 cfg_other_buckets6 = 0;
+
 /* Flows the tables are sized for: what pressure is measured by. */
 const volatile __u32 cfg_max_flows4 = 262144;
 const volatile __u32 cfg_max_flows6 = 131072;
@@ -31,9 +36,13 @@ const volatile __u32 cfg_crc32c[4][256] = {};
  * frame. */
 const volatile __u32 cfg_replay = 0;
 
+/* 1: PREEMPT_RT, where packet programs of one CPU may interrupt each other. */
+const volatile __u32 cfg_realtime = 0;
+
 /* Changed while packets run: one word at a time, each read on its own. */
 struct ct_settings ct_settings SEC(".data.settings") = {};
 struct ct_iface ct_ifaces[CT_IF_SLOTS] SEC(".data.ifaces") = {};
 struct ct_replay ct_replay SEC(".data.replay") = {};
+struct ct_policy ct_policy SEC(".data.policy") = {};
 
 #endif

@@ -17,16 +17,31 @@
 #include "time.h"
 #include "parse_frame.h"
 #include "pipeline.h"
+#include "evacuate.h"
 #include "remove.h"
 #include "sweep.h"
 
 #define CT_PULL 512 /* bytes of headers asked for when a packet's are not in one piece */
 
-/* SYN, FIN and RST delimit durations; they are stamped precisely. */
+/* SYN, FIN and RST delimit durations; they are stamped precisely. After parsing. */
 static __always_inline void ct_stamp(struct ct_pkt *pkt)
 {
-	if (pkt->proto == IPPROTO_TCP && (pkt->tcp_flags & (CT_TCP_SYN | CT_TCP_FIN | CT_TCP_RST)))
-		pkt->now = ct_now();
+	int precise = pkt->proto == IPPROTO_TCP &&
+		      (pkt->tcp_flags & (CT_TCP_SYN | CT_TCP_FIN | CT_TCP_RST));
+
+	pkt->now = precise ? ct_now() : ct_now_coarse();
+}
+
+/* Takes the scratch, unless a packet that this one has interrupted is using it. */
+static __always_inline int ct_work_begin(struct ct_work *w)
+{
+	return !cfg_realtime || !__sync_lock_test_and_set(&w->busy, 1);
+}
+
+static __always_inline void ct_work_end(struct ct_work *w)
+{
+	if (cfg_realtime)
+		__sync_lock_test_and_set(&w->busy, 0);
 }
 
 SEC("xdp.frags")
@@ -42,17 +57,23 @@ int ct_xdp(struct xdp_md *ctx)
 	__u32 number = bpf_get_smp_processor_id();
 	struct ct_work *w = ct_work_of(number);
 	struct ct_cpu *cpu = ct_cpu_of(number);
+	enum ct_verdict verdict;
 	enum ct_pass pass;
 
 	if (!w || !cpu)
 		return XDP_PASS;
+	if (!ct_work_begin(w)) {
+		ct_count_pass(cpu, CT_PASS_BUSY, 1);
+		return XDP_PASS;
+	}
 	w->cpu = number;
-	ct_pkt_begin(&w->pkt, &w->frame, ct_now_coarse(), 1, ctx->ingress_ifindex);
+	ct_pkt_begin(&w->pkt, &w->frame, 1, ctx->ingress_ifindex);
 	w->frame.wire_len = cfg_replay ? ct_replay.wire_len : ctx->data_end - ctx->data;
 	pass = ct_parse(&m, &w->frame, &w->pkt, iface && (iface->flags & CT_IF_RAW_IP));
 	ct_stamp(&w->pkt);
-	ct_track(w, cpu, pass, iface);
-	return XDP_PASS;
+	verdict = ct_track(w, cpu, pass, iface, 0);
+	ct_work_end(w);
+	return verdict == CT_VERDICT_DROP ? XDP_DROP : XDP_PASS;
 }
 
 /*
@@ -65,7 +86,6 @@ static __always_inline enum ct_pass ct_parse_skb(struct __sk_buff *skb, struct c
 {
 	enum ct_pass pass = CT_PASS_TRUNCATED;
 	__u32 segs = skb->gso_segs ? skb->gso_segs : 1;
-	__u64 now = ct_now_coarse();
 
 	for (int i = 0; i < 2; i++) {
 		struct ct_mem m = {
@@ -75,7 +95,7 @@ static __always_inline enum ct_pass ct_parse_skb(struct __sk_buff *skb, struct c
 			.xdp = 0,
 		};
 
-		ct_pkt_begin(&w->pkt, &w->frame, now, segs, skb->ifindex);
+		ct_pkt_begin(&w->pkt, &w->frame, segs, skb->ifindex);
 		w->frame.wire_len = skb->len;
 		pass = ct_parse(&m, &w->frame, &w->pkt, raw_ip);
 		if (pass != CT_PASS_TRUNCATED || skb->data_end - skb->data >= skb->len)
@@ -86,26 +106,32 @@ static __always_inline enum ct_pass ct_parse_skb(struct __sk_buff *skb, struct c
 	return pass;
 }
 
-static __always_inline int ct_tc(struct __sk_buff *skb, const struct ct_iface *iface)
+static __always_inline int ct_tc(struct __sk_buff *skb, const struct ct_iface *iface, int egress)
 {
 	__u32 number = bpf_get_smp_processor_id();
 	struct ct_work *w = ct_work_of(number);
 	struct ct_cpu *cpu = ct_cpu_of(number);
+	enum ct_verdict verdict;
 	enum ct_pass pass;
 
 	if (!w || !cpu)
 		return TC_ACT_UNSPEC;
+	if (!ct_work_begin(w)) {
+		ct_count_pass(cpu, CT_PASS_BUSY, 1);
+		return TC_ACT_UNSPEC;
+	}
 	w->cpu = number;
 	pass = ct_parse_skb(skb, w, iface && (iface->flags & CT_IF_RAW_IP));
 	ct_stamp(&w->pkt);
-	ct_track(w, cpu, pass, iface);
-	return TC_ACT_UNSPEC;
+	verdict = ct_track(w, cpu, pass, iface, egress);
+	ct_work_end(w);
+	return verdict == CT_VERDICT_DROP ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
 SEC("tc")
 int ct_tc_ingress(struct __sk_buff *skb)
 {
-	return ct_tc(skb, ct_iface_of(skb->ifindex));
+	return ct_tc(skb, ct_iface_of(skb->ifindex), 0);
 }
 
 /*
@@ -122,7 +148,7 @@ int ct_tc_egress(struct __sk_buff *skb)
 			ct_count_pass(cpu, CT_PASS_DUPLICATE, 1);
 		return TC_ACT_UNSPEC;
 	}
-	return ct_tc(skb, ct_iface_of(skb->ifindex));
+	return ct_tc(skb, ct_iface_of(skb->ifindex), 1);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

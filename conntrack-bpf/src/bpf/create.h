@@ -3,7 +3,8 @@
 #ifndef CT_CREATE_H
 #define CT_CREATE_H
 
-#include "settle.h"
+#include "policy.h"
+#include "room.h"
 
 /* Fills the slot we hold with the flow this packet begins; see table.h for the order. */
 static __always_inline enum ct_next ct_create(struct ct_work *w, int v6)
@@ -14,7 +15,9 @@ static __always_inline enum ct_next ct_create(struct ct_work *w, int v6)
 	if (!ct_take_over(w, v6, &ref))
 		return CT_DONE;
 	flow = ref.flow;
-	__builtin_memset(flow->tcp, 0, sizeof(flow->tcp));
+	/* The second line is TCP's and SCTP's; others leave what is there. */
+	if (w->pkt.proto == IPPROTO_TCP || w->pkt.proto == IPPROTO_SCTP)
+		__builtin_memset(flow->tcp, 0, sizeof(flow->tcp));
 	if (w->pkt.proto == IPPROTO_SCTP) {
 		flow->tcp[CT_ORIGINAL].seq = w->sctp.tag[CT_ORIGINAL];
 		flow->tcp[CT_REPLY].seq = w->sctp.tag[CT_REPLY];
@@ -42,20 +45,27 @@ static __always_inline enum ct_next ct_start(struct ct_work *w, int v6)
 
 static __always_inline enum ct_next ct_announce(struct ct_work *w, int v6)
 {
-	const struct ct_table table = ct_table_of(v6);
+	int heard = ct_heard(CT_EVENT_NEW);
 	struct ct_cpu *cpu = ct_cpu_of(w->cpu);
 	struct ct_ref ref = {};
 
 	if (!cpu || !ct_take_over(w, v6, &ref))
 		return CT_DONE;
-	if (!ct_publish(&table, &w->key, &w->hash, &ref, w->bits)) {
+	/* While the slot is ours: once it is LIVE, it may be another flow's at any time. */
+	if (heard)
+		ct_note(&w->event, &ref, v6, w->bits, CT_EVENT_NEW, 0);
+	if (!ct_stands(w, v6) || !ct_publish(&ref, ct_word_judged(w, w->bits))) {
+		ct_withdraw(&ref);
 		ct_count_table(cpu, CT_TABLE_CONFLICTS);
 		return CT_RETRY;
 	}
 	ct_count_table(cpu, CT_TABLE_CREATED);
 	cpu->live[v6]++;
 	ct_count_class(cpu, CT_ORIGINAL, CT_CLASS_NEW, w->pkt.segs);
-	ct_tell(&w->event, &ref, v6, ref.word, CT_EVENT_NEW, 0);
+	if (heard) {
+		w->event.flow.flow.word = ref.word;
+		ct_event_send(&w->event);
+	}
 	return CT_DONE;
 }
 
@@ -119,12 +129,23 @@ static __always_inline int ct_may_begin(struct ct_work *w, struct ct_cpu *cpu, i
 	return w->bits != 0;
 }
 
-/* Takes the slot of a flow that is over for the tuple's next one. */
+/*
+ * Takes the slot of a flow that is over for the tuple's next one. In the other table
+ * nothing begins: there the flow ends, and the next one is found a slot here.
+ */
 static __always_inline enum ct_next ct_renew(struct ct_work *w, struct ct_cpu *cpu,
-					     struct ct_ref *ref, int v6, enum ct_gone why)
+					     struct ct_ref *ref, int v6, enum ct_gone why,
+					     int other)
 {
 	__u64 word = ref->word;
 
+	if (other) {
+		if (!ct_close(ref))
+			return CT_RETRY;
+		ct_gone(w, cpu, ref, v6, word, why);
+		ct_give_back(ref, w->pkt.now);
+		return CT_BEGIN;
+	}
 	if (!ct_may_begin(w, cpu, v6))
 		return CT_DONE;
 	if (!ct_take(ref))
@@ -136,17 +157,14 @@ static __always_inline enum ct_next ct_renew(struct ct_work *w, struct ct_cpu *c
 /* A slot for a key that has none. */
 static __always_inline enum ct_next ct_begin(struct ct_work *w, int v6)
 {
-	const struct ct_table table = ct_table_of(v6);
 	struct ct_cpu *cpu = ct_cpu_of(w->cpu);
-	struct ct_ref ref = {};
-	__u64 spare;
 
 	if (!cpu || !ct_may_begin(w, cpu, v6))
 		return CT_DONE;
-	switch (ct_claim(&table, &w->hash, w->pkt.now, &cpu->pick, &ref, &spare)) {
+	w->pick.keep = 0;
+	switch (v6 ? ct_room6(w) : ct_room4(w)) {
 	case CT_CLAIMED:
-		ct_count_spare(w, cpu, &ref, v6, spare, ct_load(&cpu->pick.word));
-		return ct_hand_on(w, &ref, CT_CREATE);
+		return CT_CREATE;
 	case CT_CLAIM_FULL:
 		ct_refuse_new(w, cpu, CT_CLASS_UNTRACKED, CT_PASS_TABLE_FULL);
 		return CT_DONE;

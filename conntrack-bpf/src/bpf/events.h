@@ -5,10 +5,11 @@
  * the event, counts it, and holds nobody up. Without listeners it costs one load
  * and a branch, and only where something happened.
  *
- * A flow's event is built in memory of the caller's and told while nobody else
- * can take the slot: NEW once it is LIVE, DESTROY between taking it out and
- * giving it back. Packets of the same flow on two CPUs at once may be told in
- * either order; a listener's `seq` is in the order of telling.
+ * A flow's event is copied while nobody else can take the slot, NEW before it is
+ * LIVE and DESTROY between taking it out and giving it back; or, as UPDATE, checked
+ * afterwards. What two CPUs tell of one flow at once may come in either order, be it
+ * NEW and DESTROY; `time` is that of what happened. A listener's `seq` is drawn right
+ * before an event is put into its ring, where two CPUs may change places.
  */
 #ifndef CT_EVENTS_H
 #define CT_EVENTS_H
@@ -100,16 +101,19 @@ __weak __noinline int ct_event_send(struct ct_event *e)
 	return 0;
 }
 
-/* Copies the slot at e->place into the event, but for the word, and sends it. */
-static __always_inline void ct_event_copy(struct ct_event *e, int v6)
+/*
+ * Copies the slot at e->place into the event, but for the word. 0: the slot has
+ * another generation by now; if it is not ours, what was copied may be of either flow.
+ */
+static __always_inline int ct_event_copy(struct ct_event *e, int v6)
 {
 	__u32 slot = e->place % CT_SLOTS;
-	struct ct_bucket_head *head = ct_bucket(e->place / CT_SLOTS, v6);
+	struct ct_bucket_head *head = ct_any_bucket(e->place / CT_SLOTS, v6);
 	__u64 word = e->flow.flow.word;
 	struct ct_flow *flow;
 
 	if (!head)
-		return;
+		return 0;
 	flow = ct_slot(head, slot, v6);
 	if (v6) {
 		__builtin_memcpy(&e->flow, flow, sizeof(struct ct_flow6));
@@ -124,21 +128,17 @@ static __always_inline void ct_event_copy(struct ct_event *e, int v6)
 	e->packets[CT_REPLY] = ct_packets_of(head, flow, slot, CT_REPLY);
 	e->family = v6 ? 6 : 4;
 	e->pad = 0;
-	ct_event_send(e);
+	return ((ct_load(&flow->word) ^ word) & CT_W_GEN) == 0;
 }
 
 __weak __noinline int ct_event_copy4(struct ct_event *e)
 {
-	if (e)
-		ct_event_copy(e, 0);
-	return 0;
+	return e ? ct_event_copy(e, 0) : 0;
 }
 
 __weak __noinline int ct_event_copy6(struct ct_event *e)
 {
-	if (e)
-		ct_event_copy(e, 1);
-	return 0;
+	return e ? ct_event_copy(e, 1) : 0;
 }
 
 static __always_inline int ct_heard(enum ct_event_type type)
@@ -147,23 +147,32 @@ static __always_inline int ct_heard(enum ct_event_type type)
 }
 
 /*
- * Tells of the flow in a slot, whose word is this. By the precise clock: the coarse
- * one, by which most packets go, would let ESTABLISHED come before NEW.
+ * Makes an event of the flow in a slot, whose word is this. By the precise clock: the
+ * coarse one, by which most packets go, would let ESTABLISHED come before NEW. 0: the
+ * slot is not that flow's any more.
+ */
+static __always_inline int ct_note(struct ct_event *e, const struct ct_ref *ref, int v6, __u64 word,
+				   enum ct_event_type type, __u8 reason)
+{
+	e->time = ct_now();
+	e->type = type;
+	e->reason = reason;
+	e->place = ref->place;
+	e->flow.flow.word = word;
+	return v6 ? ct_event_copy6(e) : ct_event_copy4(e);
+}
+
+/*
+ * And sends it. Who tells of an end has the slot, whatever its generation is by then;
+ * an UPDATE of a flow that has ended meanwhile is none.
  */
 static __always_inline void ct_tell(struct ct_event *e, const struct ct_ref *ref, int v6,
 				    __u64 word, enum ct_event_type type, __u8 reason)
 {
 	if (!ct_heard(type))
 		return;
-	e->time = ct_now();
-	e->type = type;
-	e->reason = reason;
-	e->place = ref->place;
-	e->flow.flow.word = word;
-	if (v6)
-		ct_event_copy6(e);
-	else
-		ct_event_copy4(e);
+	if (ct_note(e, ref, v6, word, type, reason) || type != CT_EVENT_UPDATE)
+		ct_event_send(e);
 }
 
 /* What to call it that a flow's time is up. */

@@ -23,6 +23,7 @@ enum ct_answer {
 	CT_REOPEN, /* the flow is over; this packet begins the tuple's next one */
 	CT_END,	   /* counts; then the flow is gone */
 	CT_AGAIN,  /* the flow changed under us: look it up again */
+	CT_ABSENT, /* counted; but the flow left for the other table meanwhile */
 };
 
 static __always_inline __u64 ct_word_state(__u64 word)
@@ -41,17 +42,53 @@ static __always_inline enum ct_dir ct_dir_of(__u64 word, const struct ct_key *ke
 	return key->src_is_hi == !!(word & CT_W_ORIG_HI) ? CT_ORIGINAL : CT_REPLY;
 }
 
-/*
- * Adds a packet. Only the CPU whose add wraps the low half carries, and two
- * wraps are 2^32 packets apart, so the plain increment is alone.
- */
+/* Both carries of a slot, as they are in memory. */
+typedef __u32 __attribute__((__may_alias__)) ct_carry_pair;
+
+static __always_inline ct_carry_pair *ct_carries(const struct ct_ref *ref)
+{
+	return (ct_carry_pair *)ref->head->carry[ct_slot_index(ref->slot)];
+}
+
+/* One more in the carry of a direction; both are added to as one word. */
+static __always_inline __u32 ct_carry_one(enum ct_dir dir)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return dir == CT_REPLY ? 1U << 16 : 1;
+#else
+	return dir == CT_REPLY ? 1 : 1U << 16;
+#endif
+}
+
+/* Adds packets. Only the CPU whose add wraps the low half carries. */
+static __always_inline void ct_add(struct ct_ref *ref, enum ct_dir dir, __u32 packets, __u64 bytes)
+{
+	__u32 before = __sync_fetch_and_add(&ref->flow->packets[dir & 1], packets);
+
+	__sync_fetch_and_add(&ref->flow->bytes[dir & 1], bytes);
+	if (before + packets < before)
+		__sync_fetch_and_add(ct_carries(ref), ct_carry_one(dir));
+}
+
 static __always_inline void ct_count(struct ct_ref *ref, enum ct_dir dir, const struct ct_pkt *pkt)
 {
-	__u32 before = __sync_fetch_and_add(&ref->flow->packets[dir & 1], pkt->segs);
+	ct_add(ref, dir, pkt->segs, pkt->bytes);
+}
 
-	__sync_fetch_and_add(&ref->flow->bytes[dir & 1], pkt->bytes);
-	if (before + pkt->segs < before)
-		ref->head->carry[ct_slot_index(ref->slot)][dir & 1]++;
+/* Takes all counts of one slot, so that nobody else has them, and adds them to another's. */
+static __always_inline void ct_drain(struct ct_ref *from, struct ct_ref *to)
+{
+	__u32 carries = __sync_lock_test_and_set(ct_carries(from), 0);
+
+	if (carries)
+		__sync_fetch_and_add(ct_carries(to), carries);
+	for (int dir = 0; dir < CT_DIRS; dir++) {
+		__u32 packets = __sync_lock_test_and_set(&from->flow->packets[dir], 0);
+		__u64 bytes = __sync_lock_test_and_set(&from->flow->bytes[dir], 0);
+
+		if (packets || bytes)
+			ct_add(to, dir, packets, bytes);
+	}
 }
 
 /*

@@ -13,7 +13,7 @@
 #ifndef CT_FRAGMENT_H
 #define CT_FRAGMENT_H
 
-#include "settle.h"
+#include "policy.h"
 
 /* As long as the kernel waits for the rest of an IPv4 packet: net.ipv4.ipfrag_time. */
 #define CT_FRAG4_NS (30 * CT_NSEC)
@@ -61,7 +61,7 @@ static __always_inline int ct_frag_join(struct ct_frag *frag, __u32 from, __u32 
 	return 1;
 }
 
-/* Returns 0 if the packet is done with: a fragment that has been there, or that must wait. */
+/* Returns 0 if it is not to be tracked: it has been there, must wait, or its packet was refused. */
 static __always_inline int ct_frag_later(struct ct_work *w, const struct ct_frag_key *key)
 {
 	struct ct_frag *frag = bpf_map_lookup_elem(&ct_frag, key);
@@ -79,19 +79,14 @@ static __always_inline int ct_frag_later(struct ct_work *w, const struct ct_frag
 		};
 
 		bpf_map_update_elem(&ct_frag, key, &early, BPF_ANY);
-		ct_refuse(w, CT_CLASS_UNTRACKED, CT_PASS_FRAGMENT);
 		return 0;
 	}
-	if (!ct_frag_join(frag, from, to, w->frame.frag_more))
-		return 0;
-	if (frag->state == CT_FRAG_EARLY)
-		ct_refuse(w, CT_CLASS_UNTRACKED, CT_PASS_FRAGMENT);
-	if (frag->state != CT_FRAG_COUNTED)
-		return 0;
 	pkt->src_port_be = frag->src_port_be;
 	pkt->dst_port_be = frag->dst_port_be;
 	pkt->proto = frag->proto;
 	pkt->reply = frag->reply;
+	if (!ct_frag_join(frag, from, to, w->frame.frag_more) || frag->state != CT_FRAG_COUNTED)
+		return 0;
 	pkt->seq = frag->base + to;
 	pkt->ack = frag->base + frag->first;
 	return 1;
@@ -139,6 +134,17 @@ static __always_inline int ct_frag_first(struct ct_work *w, const struct ct_frag
 	return 1;
 }
 
+/* What the interfaces count is on the wire; what flows count is put together. */
+static __always_inline void ct_as_whole(struct ct_pkt *pkt, const struct ct_frame *f)
+{
+	if (pkt->kind == CT_KIND_FRAGMENT) {
+		pkt->segs = 0;
+		pkt->bytes = pkt->payload;
+	} else {
+		pkt->bytes -= f->frag_headers;
+	}
+}
+
 /* Before a fragment is tracked. Returns 0 if it is not to be. */
 __weak __noinline int ct_frag_begin(struct ct_work *w)
 {
@@ -149,6 +155,20 @@ __weak __noinline int ct_frag_begin(struct ct_work *w)
 	w->refused = 0;
 	ct_frag_key(&w->frame, &w->pkt, &key);
 	return w->frame.frag_off ? ct_frag_later(w, &key) : ct_frag_first(w, &key);
+}
+
+/* A fragment that is not tracked. Returns enum ct_verdict. */
+__weak __noinline int ct_frag_leave(struct ct_work *w)
+{
+	if (!w)
+		return CT_VERDICT_PASS;
+	/* Whether it is the first one or not, its ports are known if any are. */
+	if (ct_policy.active && ct_ask(w, CT_ASK_ALL & ~w->ask.asked) == CT_VERDICT_DROP)
+		return CT_VERDICT_DROP;
+	/* Of no class: that is its packet's. */
+	w->pkt.segs = 0;
+	ct_refuse(w, CT_CLASS_UNTRACKED, CT_PASS_FRAGMENT);
+	return CT_VERDICT_PASS;
 }
 
 /* After it was: if the first did not count, nor do the others. */

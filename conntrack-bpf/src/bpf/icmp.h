@@ -109,6 +109,12 @@ static __always_inline __u8 ct_icmp_inverse(__u8 proto, __u8 type)
 	}
 }
 
+/* Neighbour discovery of this link: from elsewhere the hop limit would be less. */
+static __always_inline int ct_is_neighbour(__u8 type, __u8 hop_limit)
+{
+	return type >= 133 && type <= 136 && hop_limit == 255;
+}
+
 /* The id stands for the source port, type and code for the destination port. */
 static __always_inline void ct_icmp_tuple(struct ct_pkt *pkt, __u8 proto,
 					  const struct ct_icmp *icmp)

@@ -108,6 +108,15 @@ static __always_inline __u64 ct_mix(__u64 h)
 	return h;
 }
 
+/* Both buckets of a hash in a table of this size: top bits of either half. */
+static __always_inline void ct_hash_buckets(__u64 h, __u32 buckets, __u32 out[2])
+{
+	out[0] = ((h >> 32) * buckets) >> 32;
+	out[1] = ((h & 0xffffffff) * buckets) >> 32;
+	if (out[0] == out[1])
+		out[1] = out[1] + 1 < buckets ? out[1] + 1 : 0;
+}
+
 static __always_inline void ct_hash_key(const struct ct_key *key, const volatile __u32 *seed,
 					__u32 buckets, int v6, struct ct_hash *out)
 {
@@ -121,10 +130,7 @@ static __always_inline void ct_hash_key(const struct ct_key *key, const volatile
 	h = ct_mix(h);
 	out->mixed = h;
 	/* Top bits of either half choose a bucket, low bits the rest. */
-	out->bucket[0] = ((h >> 32) * buckets) >> 32;
-	out->bucket[1] = ((h & 0xffffffff) * buckets) >> 32;
-	if (out->bucket[0] == out->bucket[1])
-		out->bucket[1] = out->bucket[1] + 1 < buckets ? out->bucket[1] + 1 : 0;
+	ct_hash_buckets(h, buckets, out->bucket);
 	out->home = ((h & 0xffff) * CT_SLOTS) >> 16;
 	out->tag = (h >> 32) & 0xffff;
 	if (!out->tag)

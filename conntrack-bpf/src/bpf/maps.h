@@ -16,7 +16,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct ct_bucket4);
-} ct_table4 SEC(".maps");
+} ct_flow_table_4 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -24,7 +24,29 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct ct_bucket6);
-} ct_table6 SEC(".maps");
+} ct_flow_table_6 SEC(".maps");
+
+/*
+ * While a table is replaced, the one of the two that no flow is created in by this
+ * program. As the table. Not looked at where cfg_other_buckets is 0. The kernel keeps
+ * 15 characters of a name, which are the table's: by that libbpf puts a table in either
+ * place without giving the place the table's name.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_bucket4);
+} ct_flow_table_4_other SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_bucket6);
+} ct_flow_table_6_other SEC(".maps");
 
 /*
  * Counters. Key: CPU. Each CPU writes its own entry, user space reads the
@@ -86,6 +108,44 @@ struct {
 		});
 } ct_rings SEC(".maps");
 
+/*
+ * Bans. Key: network and scope. User space adds and removes, packets count. Full:
+ * user space takes out what has expired, or is refused. Memory is taken as bans come.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, struct ct_ban_key);
+	__type(value, struct ct_ban);
+} ct_bans SEC(".maps");
+
+/* What is never banned; as ct_bans, of any scope. Packets count what it won over. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct ct_ban_key);
+	__type(value, struct ct_allowed);
+} ct_allow SEC(".maps");
+
+/* Why somebody banned. Key: a hash of the text. User space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct ct_note);
+} ct_notes SEC(".maps");
+
+/* Named lists of bans. Key: the bit of ct_ban.lists. User space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CT_LISTS);
+	__type(key, __u32);
+	__type(value, struct ct_list);
+} ct_lists SEC(".maps");
+
 /* The background sweep. Key: 0. Written by its timer; user space reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -123,11 +183,15 @@ const enum ct_pressure *unused_pressure __attribute__((unused));
 const struct ct_event *unused_event __attribute__((unused));
 const enum ct_remove_what *unused_remove_what __attribute__((unused));
 const struct ct_removal *unused_removal __attribute__((unused));
+const enum ct_resize *unused_resize __attribute__((unused));
+const struct ct_evacuation *unused_evacuation __attribute__((unused));
 const enum ct_tcp_state *unused_tcp_state __attribute__((unused));
 const enum ct_tcp_segment *unused_tcp_segment __attribute__((unused));
 const enum ct_sctp_state *unused_sctp_state __attribute__((unused));
 const enum ct_timeout *unused_timeout __attribute__((unused));
 const enum ct_hook *unused_hook __attribute__((unused));
+const enum ct_list_state *unused_list_state __attribute__((unused));
+const enum ct_ban_origin *unused_ban_origin __attribute__((unused));
 const enum ct_phase *unused_phase __attribute__((unused));
 
 #endif

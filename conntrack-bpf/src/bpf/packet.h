@@ -8,7 +8,6 @@
 #define CT_TCP_FIN 0x01
 #define CT_TCP_SYN 0x02
 #define CT_TCP_RST 0x04
-#define CT_TCP_PSH 0x08
 #define CT_TCP_ACK 0x10
 #define CT_TCP_URG 0x20
 
@@ -42,11 +41,14 @@ struct ct_pkt {
 	__u8 tcp_flags;
 	__u8 family; /* 4 or 6 */
 	__u8 proto;
-	__u8 kind;     /* enum ct_kind */
-	__u8 reply;    /* ICMP: this is an answer by its type */
-	__u8 returned; /* ICMP error: goes to whoever sent the packet inside it */
-	__u8 options;  /* CT_OPT_* */
-	__u8 wscale;   /* TCP window scale, at most 14 */
+	__u8 kind;	/* enum ct_kind */
+	__u8 reply;	/* ICMP: this is an answer by its type */
+	__u8 returned;	/* ICMP error: goes to whoever sent the packet inside it */
+	__u8 options;	/* CT_OPT_* */
+	__u8 wscale;	/* TCP window scale, at most 14 */
+	__u8 inner;	/* src and dst are those of the packet inside an ICMP error, */
+	__u8 neighbour; /* neighbour discovery, sent on this very link */
+	__u32 outer_src[4], outer_dst[4]; /* and these those of the error */
 };
 
 /* How far the parser has come, and what it found out about the frame. */
@@ -70,10 +72,9 @@ struct ct_frame {
  * Scratch is not wiped between packets. These are the fields that somebody may
  * read without the parser having written them.
  */
-static __always_inline void ct_pkt_begin(struct ct_pkt *pkt, struct ct_frame *f, __u64 now,
-					 __u32 segs, __u32 ifindex)
+static __always_inline void ct_pkt_begin(struct ct_pkt *pkt, struct ct_frame *f, __u32 segs,
+					 __u32 ifindex)
 {
-	pkt->now = now;
 	pkt->src_port_be = 0;
 	pkt->dst_port_be = 0;
 	pkt->bytes = 0;
@@ -86,9 +87,22 @@ static __always_inline void ct_pkt_begin(struct ct_pkt *pkt, struct ct_frame *f,
 	pkt->returned = 0;
 	pkt->options = 0;
 	pkt->wscale = 0;
+	pkt->inner = 0;
+	pkt->neighbour = 0;
 	f->frag_off = 0;
 	f->fragmented = 0;
 	f->frag_headers = 0;
+}
+
+/* Who sent an ICMP error and to whom, for the packet inside takes their place. */
+static __always_inline void ct_keep_outer(struct ct_pkt *pkt)
+{
+	pkt->inner = 1;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		pkt->outer_src[i] = pkt->src[i];
+		pkt->outer_dst[i] = pkt->dst[i];
+	}
 }
 
 /* ICMP of the other family is a protocol like any other. */

@@ -85,6 +85,42 @@ static __always_inline enum ct_pass ct_parse_gre(const struct ct_mem *m, struct 
 	return CT_PARSED;
 }
 
+/* Addresses of the packet inside an ICMP error; leaves f->off at what it carries. 0: none. */
+static __always_inline int ct_inner_ip(const struct ct_mem *m, struct ct_frame *f,
+				       struct ct_pkt *pkt)
+{
+	if (pkt->family == 4) {
+		struct iphdr *ip = ct_at(m, f->off, sizeof(*ip));
+
+		if (!ip || f->off + sizeof(*ip) > f->l3_end || ip->ihl < 5 ||
+		    (ip->frag_off & bpf_htons(CT_IP_OFFSET)))
+			return 0;
+		pkt->returned = pkt->dst[0] == ip->saddr;
+		pkt->src[0] = ip->saddr;
+		pkt->dst[0] = ip->daddr;
+		f->proto = ip->protocol;
+		f->off += ip->ihl * 4;
+	} else {
+		struct ipv6hdr *ip = ct_at(m, f->off, sizeof(*ip));
+
+		if (!ip || f->off + sizeof(*ip) > f->l3_end)
+			return 0;
+		pkt->returned = pkt->dst[0] == ip->saddr.in6_u.u6_addr32[0] &&
+				pkt->dst[1] == ip->saddr.in6_u.u6_addr32[1] &&
+				pkt->dst[2] == ip->saddr.in6_u.u6_addr32[2] &&
+				pkt->dst[3] == ip->saddr.in6_u.u6_addr32[3];
+		ct_copy_addr6(pkt->src, &ip->saddr);
+		ct_copy_addr6(pkt->dst, &ip->daddr);
+		f->proto = ip->nexthdr;
+		f->off += sizeof(*ip);
+		f->frag_off = 0;
+		if (ct_skip_ext(m, f) != CT_PARSED || f->frag_off)
+			return 0;
+	}
+	pkt->proto = f->proto;
+	return 1;
+}
+
 /*
  * The packet inside an ICMP error. Its tuple replaces the outer one. An honest
  * error goes back to whoever sent it; whether this one does is kept.
@@ -97,36 +133,9 @@ static __always_inline enum ct_pass ct_parse_inner(const struct ct_mem *m, struc
 	__be16 *ports;
 
 	pkt->kind = CT_KIND_ERROR;
-	if (pkt->family == 4) {
-		struct iphdr *ip = ct_at(m, f->off, sizeof(*ip));
-
-		if (!ip || f->off + sizeof(*ip) > f->l3_end || ip->ihl < 5 ||
-		    (ip->frag_off & bpf_htons(CT_IP_OFFSET)))
-			goto invalid;
-		pkt->returned = pkt->dst[0] == ip->saddr;
-		pkt->src[0] = ip->saddr;
-		pkt->dst[0] = ip->daddr;
-		f->proto = ip->protocol;
-		f->off += ip->ihl * 4;
-	} else {
-		struct ipv6hdr *ip = ct_at(m, f->off, sizeof(*ip));
-
-		if (!ip || f->off + sizeof(*ip) > f->l3_end)
-			goto invalid;
-		pkt->returned = pkt->dst[0] == ip->saddr.in6_u.u6_addr32[0] &&
-				pkt->dst[1] == ip->saddr.in6_u.u6_addr32[1] &&
-				pkt->dst[2] == ip->saddr.in6_u.u6_addr32[2] &&
-				pkt->dst[3] == ip->saddr.in6_u.u6_addr32[3];
-		ct_copy_addr6(pkt->src, &ip->saddr);
-		ct_copy_addr6(pkt->dst, &ip->daddr);
-		f->proto = ip->nexthdr;
-		f->off += sizeof(*ip);
-		f->frag_off = 0;
-		if (ct_skip_ext(m, f) != CT_PARSED || f->frag_off)
-			goto invalid;
-	}
-
-	pkt->proto = f->proto;
+	ct_keep_outer(pkt);
+	if (!ct_inner_ip(m, f, pkt))
+		goto invalid;
 	switch (f->proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
@@ -212,6 +221,7 @@ static __always_inline enum ct_pass ct_parse_icmp(const struct ct_mem *m, struct
 						  struct ct_pkt *pkt)
 {
 	struct ct_icmp *icmp;
+	__u8 *hop_limit;
 
 	/* ICMP in IPv6 and ICMPv6 in IPv4: nf_conntrack has no use for them. */
 	if (!ct_is_icmp(pkt)) {
@@ -235,6 +245,8 @@ static __always_inline enum ct_pass ct_parse_icmp(const struct ct_mem *m, struct
 		f->off += sizeof(*icmp);
 		return m->xdp ? ct_inner_xdp(m->ctx, f, pkt) : ct_inner_skb(m->ctx, f, pkt);
 	case CT_ICMP_UNTRACKED:
+		hop_limit = ct_at(m, f->l3 + 7, 1);
+		pkt->neighbour = hop_limit && ct_is_neighbour(icmp->type, *hop_limit);
 		return CT_PASS_UNTRACKED;
 	default:
 		pkt->kind = CT_KIND_INVALID;

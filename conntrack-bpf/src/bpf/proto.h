@@ -11,7 +11,7 @@
 #include <linux/in.h>
 
 #include "flow.h"
-#include "track_tcp.h"
+#include "tcp_open.h"
 
 /* A UDP flow counts as a stream once it has lasted this long and was answered.
  */

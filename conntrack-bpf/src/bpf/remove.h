@@ -16,129 +16,108 @@
 
 #define CT_REMOVE_TRIES 16
 
-/* Counters that a soft interrupt may be about to add to. */
-static __always_inline void ct_count_removed(int v6, enum ct_gone why)
-{
-	struct ct_cpu *cpu = ct_cpu_of(bpf_get_smp_processor_id());
-
-	if (!cpu)
-		return;
-	__sync_fetch_and_add(&cpu->gone[ct_index(why, CT_GONE_REASONS)], 1);
-	__sync_fetch_and_add(&cpu->live[!!v6], -1);
-}
-
-/* A slot, and the word that it has now. 0: no such slot. */
-static __always_inline int ct_refer(__u32 bucket, __u32 slot, int v6, struct ct_ref *ref)
-{
-	ref->head = ct_bucket(bucket, v6);
-	if (!ref->head || slot >= CT_SLOTS)
-		return 0;
-	ref->flow = ct_slot(ref->head, slot, v6);
-	ref->slot = slot;
-	ref->place = bucket * CT_SLOTS + slot;
-	ref->word = ct_load(&ref->flow->word);
-	return 1;
-}
-
 /*
  * Takes the flow of a slot out, which had this word, counts and tells it. Packets may
  * be changing its word meanwhile: as long as it is the same flow, it is tried again.
  * 0: it went by itself, or its word never stood still.
  */
-static __always_inline int ct_take_out(__u32 bucket, __u32 slot, __u64 word, enum ct_gone why,
-				       int v6)
+static __always_inline int ct_take_out(struct ct_ref *ref, __u64 word, enum ct_gone why, int v6)
 {
+	struct ct_cpu *cpu = ct_cpu_of(bpf_get_smp_processor_id());
 	struct ct_event event;
-	struct ct_ref ref = {};
-	__u64 now = ct_now();
 
+	if (!cpu)
+		return 0;
 	for (int i = 0; i < CT_REMOVE_TRIES; i++) {
-		if (!ct_refer(bucket, slot, v6, &ref) ||
-		    ((ref.word ^ word) & (CT_W_GEN | CT_W_PHASE)))
+		ref->word = ct_load(&ref->flow->word);
+		if ((ref->word ^ word) & (CT_W_GEN | CT_W_PHASE))
 			return 0;
-		if (!ct_close(&ref))
+		if (!ct_close(ref))
 			continue;
-		ct_count_removed(v6, why);
+		ct_count_removed(cpu, v6, why);
 		__builtin_memset(&event, 0, sizeof(event));
-		ct_tell(&event, &ref, v6, ref.word, CT_EVENT_DESTROY, why);
-		ct_give_back(&ref, now);
+		ct_tell(&event, ref, v6, ref->word, CT_EVENT_DESTROY, why);
+		/* Asked anew, and read anew, to spare the stack. */
+		ref->word = ct_load(&ref->flow->word);
+		ct_give_back(ref, ct_now());
 		return 1;
 	}
 	return 0;
 }
 
-__weak __noinline int ct_take_out4(__u32 bucket, __u32 slot, __u64 word, enum ct_gone why)
+/*
+ * ONE, `word` as it was read: the flow that was read, if it is still there: by the
+ * generation of its word, and by when it began, because a generation comes round again.
+ *
+ * ALL, `word` 0: whatever began by `start`, which was written before the slot became
+ * LIVE, and is not written again before the generation moves. Flows whose time was up
+ * are gone for readers already: they do not count as removed.
+ */
+static __always_inline int ct_remove_in(struct ct_bucket_head *head, __u32 place, __u64 word,
+					__u64 start, int v6)
 {
-	return ct_take_out(bucket, slot, word, why, 0);
-}
+	__u32 slot = place % CT_SLOTS;
+	struct ct_ref ref = {
+		.head = head,
+		.flow = ct_slot(head, slot, v6),
+		.slot = slot,
+		.place = place,
+	};
+	__u64 now = ct_load(&ref.flow->word), began = ct_load(&ref.flow->start);
+	int over;
 
-__weak __noinline int ct_take_out6(__u32 bucket, __u32 slot, __u64 word, enum ct_gone why)
-{
-	return ct_take_out(bucket, slot, word, why, 1);
-}
-
-static __always_inline int ct_take_out_of(int v6, const struct ct_ref *ref, __u32 bucket,
-					  enum ct_gone why)
-{
-	return v6 ? ct_take_out6(bucket, ref->slot, ref->word, why)
-		  : ct_take_out4(bucket, ref->slot, ref->word, why);
+	if (ct_phase_of(now) != CT_LIVE)
+		return 0;
+	if (word)
+		return !((now ^ word) & CT_W_GEN) && began == start &&
+		       ct_take_out(&ref, now, CT_GONE_DELETED, v6);
+	if ((__s64)(began - start) > 0)
+		return 0;
+	over = ct_expired(ref.flow, now, ct_now());
+	return ct_take_out(&ref, now, over ? ct_expiry(ref.flow, now) : CT_GONE_FLUSHED, v6) &&
+	       !over;
 }
 
 /*
- * The flow that was read in a slot, if it is still there: by the generation of its
- * word, and by when it began, because a generation comes round again.
+ * The bucket is handed on as plain memory, so that the verifier walks through this once,
+ * whichever table it is of.
  */
-static __always_inline int ct_remove_one(__u32 bucket, __u32 slot, __u64 word, __u64 start, int v6)
+__weak __noinline int ct_remove_in4(struct ct_bucket4 *bucket, __u32 place, __u64 word, __u64 start)
 {
-	struct ct_ref ref = {};
+	return bucket ? ct_remove_in(&bucket->head, place, word, start, 0) : 0;
+}
 
-	if (!ct_refer(bucket, slot, v6, &ref) || ct_phase_of(ref.word) != CT_LIVE)
+__weak __noinline int ct_remove_in6(struct ct_bucket6 *bucket, __u32 place, __u64 word, __u64 start)
+{
+	return bucket ? ct_remove_in(&bucket->head, place, word, start, 1) : 0;
+}
+
+__weak __noinline int ct_remove_at4(__u32 place, __u64 word, __u64 start)
+{
+	return ct_remove_in4(ct_any_bucket(place / CT_SLOTS, 0), place, word, start);
+}
+
+__weak __noinline int ct_remove_at6(__u32 place, __u64 word, __u64 start)
+{
+	return ct_remove_in6(ct_any_bucket(place / CT_SLOTS, 1), place, word, start);
+}
+
+/* The number of the first bucket of a table of this size; of none: behind all there are. */
+static __always_inline __u32 ct_first_of(__u32 table, int v6)
+{
+	if (table == ct_own_buckets(v6))
 		return 0;
-	if (((ref.word ^ word) & CT_W_GEN) || ct_load(&ref.flow->start) != start)
-		return 0;
-	return ct_take_out_of(v6, &ref, bucket, CT_GONE_DELETED);
-}
-
-/*
- * All flows of a bucket that began by then. Those whose time was up are gone for
- * readers already: they are not counted as removed. `start` was written before the
- * slot became LIVE, and is not written again before the generation moves.
- */
-static __always_inline int ct_remove_bucket(__u32 bucket, __u64 until, int v6)
-{
-	__u64 now = ct_now();
-	int removed = 0;
-
-	for (__u32 slot = 0; slot < CT_SLOTS; slot++) {
-		struct ct_ref ref = {};
-		int over;
-
-		if (!ct_refer(bucket, slot, v6, &ref) || ct_phase_of(ref.word) != CT_LIVE ||
-		    (__s64)(ct_load(&ref.flow->start) - until) > 0)
-			continue;
-		over = ct_expired(ref.flow, ref.word, now);
-		if (ct_take_out_of(v6, &ref, bucket,
-				   over ? ct_expiry(ref.flow, ref.word) : CT_GONE_FLUSHED))
-			removed += !over;
-	}
-	return removed;
-}
-
-__weak __noinline int ct_remove_bucket4(__u32 bucket, __u64 until)
-{
-	return ct_remove_bucket(bucket, until, 0);
-}
-
-__weak __noinline int ct_remove_bucket6(__u32 bucket, __u64 until)
-{
-	return ct_remove_bucket(bucket, until, 1);
+	if (table == ct_other_buckets(v6))
+		return ct_own_buckets(v6);
+	return ct_own_buckets(v6) + ct_other_buckets(v6);
 }
 
 /* The context is the order, and takes the answer. */
 SEC("syscall")
 int ct_remove(struct ct_removal *order)
 {
-	__u32 v6 = order->v6, bucket = order->bucket, buckets = order->buckets, removed = 0;
+	__u32 v6 = order->v6, removed = 0;
+	__u32 place = (order->bucket + ct_first_of(order->table, !!v6)) * CT_SLOTS;
 	__u64 start = order->start;
 
 	switch (order->what) {
@@ -146,13 +125,17 @@ int ct_remove(struct ct_removal *order)
 		order->start = ct_now();
 		return 0;
 	case CT_REMOVE_ONE:
-		removed = v6 ? ct_remove_one(bucket, order->slot, order->word, start, 1)
-			     : ct_remove_one(bucket, order->slot, order->word, start, 0);
+		place += order->slot;
+		removed = v6 ? ct_remove_at6(place, order->word, start)
+			     : ct_remove_at4(place, order->word, start);
 		break;
 	case CT_REMOVE_ALL:
-		for (__u32 i = 0; i < CT_REMOVE_BUCKETS && i < buckets; i++)
-			removed += v6 ? ct_remove_bucket6(bucket + i, start)
-				      : ct_remove_bucket4(bucket + i, start);
+		for (__u32 i = 0; i < CT_REMOVE_BUCKETS * CT_SLOTS; i++) {
+			if (i >= order->buckets * CT_SLOTS)
+				break;
+			removed += v6 ? ct_remove_at6(place + i, 0, start)
+				      : ct_remove_at4(place + i, 0, start);
+		}
 		break;
 	default:
 		return 1;

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What the steps of pipeline.h share: the table's maps, the counts, a packet's effect on its flow. */
+/* What the steps of pipeline.h share: the counts, a packet's effect on its flow. */
 #ifndef CT_SETTLE_H
 #define CT_SETTLE_H
 
+#include "buckets.h"
 #include "events.h"
+#include "invalid.h"
 #include "proto.h"
 #include "stats.h"
 #include "work.h"
-
-static __always_inline void *ct_bucket(__u32 index, int v6)
-{
-	return v6 ? (void *)bpf_map_lookup_elem(&ct_table6, &index)
-		  : (void *)bpf_map_lookup_elem(&ct_table4, &index);
-}
 
 static __always_inline __u64 ct_timeout_of(__u64 word)
 {
@@ -30,21 +26,29 @@ static __always_inline __u64 ct_grace(void)
  */
 enum ct_next {
 	CT_DONE,
-	CT_RETRY,   /* another CPU moved first */
-	CT_MACHINE, /* a TCP segment that is not plain: ask the whole state machine, */
-	CT_DECIDE,  /* then the window, */
-	CT_SETTLE,  /* then change the flow */
-	CT_BEGIN,   /* there is no such flow: find it a slot */
-	CT_CREATE,  /* we hold a slot: fill it, */
-	CT_START,   /* start TCP's machine, */
-	CT_PUBLISH, /* and make it a flow */
+	CT_RETRY,     /* another CPU moved first */
+	CT_SEARCH,    /* there are two tables: look into both, */
+	CT_ADVANCE,   /* and step the flow that was found in one of them */
+	CT_LATE,      /* it has left the other table before all of this packet was stored */
+	CT_MACHINE,   /* a TCP segment that is not plain: ask the whole state machine, */
+	CT_DECIDE,    /* then the window, */
+	CT_SETTLE,    /* then change the flow */
+	CT_BEGIN,     /* there is no such flow: find it a slot */
+	CT_CREATE,    /* we hold a slot: fill it, */
+	CT_START,     /* start TCP's machine, */
+	CT_PUBLISH,   /* and make it a flow */
+	CT_JUDGE,     /* ask bans first, there is a flow; */
+	CT_JUDGE_NEW, /* there is none */
 };
 
 /* Counts and tells that the flow in a slot is no more; `word` as it last was. */
 static __always_inline void ct_gone(struct ct_work *w, struct ct_cpu *cpu, const struct ct_ref *ref,
 				    int v6, __u64 word, enum ct_gone reason)
 {
-	ct_count_gone(cpu, v6, reason);
+	if (w->mover)
+		ct_count_removed(cpu, v6, reason);
+	else
+		ct_count_gone(cpu, v6, reason);
 	ct_tell(&w->event, ref, v6, word, CT_EVENT_DESTROY, reason);
 }
 
@@ -67,72 +71,62 @@ static __always_inline void ct_end(struct ct_work *w, struct ct_ref *ref, struct
 }
 
 /*
- * Tells of a packet that is INVALID, at most a hundred times a second on each
- * CPU: a flood of them must not drown the rest.
+ * A later fragment: its packet is counted and judged, but the end of a TCP segment
+ * is further off. Written as ct_tcp_apply() writes, and with the same races.
  */
-#define CT_INVALID_NS (CT_NSEC / 100)
-
-static __always_inline void ct_tell_invalid(struct ct_work *w, int v6)
+static __always_inline __u64 ct_extend(const struct ct_work *w, struct ct_flow *flow, __u64 word,
+				       enum ct_dir dir)
 {
-	struct ct_event *e = &w->event;
-	struct ct_flow *flow = &e->flow.flow;
+	__u32 full = CT_TMO_TCP + ct_word_state(word), end = w->pkt.seq;
+	struct ct_tcp_end *sender = &flow->tcp[dir & 1];
 
-	if (!ct_heard(CT_EVENT_INVALID) || ct_age(w->pkt.now, w->invalid_at) < CT_INVALID_NS)
-		return;
-	w->invalid_at = w->pkt.now;
-	__builtin_memset(e, 0, sizeof(*e));
-	e->time = w->pkt.now;
-	e->type = CT_EVENT_INVALID;
-	e->family = v6 ? 6 : 4;
-	e->packets[CT_ORIGINAL] = w->pkt.segs;
-	flow->word = w->key.src_is_hi ? CT_W_ORIG_HI : 0;
-	flow->start = flow->seen = w->pkt.now;
-	flow->bytes[CT_ORIGINAL] = w->pkt.bytes;
-	flow->lo = w->key.lo[0];
-	flow->hi = w->key.hi[0];
-	flow->lo_port_be = w->key.lo_port_be;
-	flow->hi_port_be = w->key.hi_port_be;
-	flow->proto_if = w->key.proto | (w->pkt.ifindex << 8);
-	flow->tcp[CT_ORIGINAL].seq = w->pkt.seq;
-	flow->tcp[CT_ORIGINAL].ack = w->pkt.ack;
-	flow->tcp[CT_ORIGINAL].win = w->pkt.window;
-	flow->tcp[CT_ORIGINAL].flags = w->pkt.tcp_flags;
-#pragma unroll
-	for (int i = 0; i < 4; i++) {
-		e->flow.lo[i] = w->key.lo[i];
-		e->flow.hi[i] = w->key.hi[i];
-	}
-	ct_event_send(e);
+	if (w->pkt.proto != IPPROTO_TCP || !ct_after(end, sender->end))
+		return word;
+	/* Let pass, but beyond the window: it has not moved the end. */
+	if (ct_after(w->pkt.ack, sender->end))
+		return word;
+	ct_raise(&sender->end, end);
+	sender->bits |= CT_END_UNACKED;
+	if ((word & CT_W_TMO) >> CT_W_TMO_SHIFT == full &&
+	    ct_timeout_of(word) > ct_settings.timeout_ns[CT_TMO_TCP_UNACK])
+		word = ct_word_with(word, ct_word_state(word), CT_TMO_TCP_UNACK);
+	return word;
 }
 
-__weak __noinline int ct_tell_invalid4(struct ct_work *w)
+/*
+ * Whether the flow of a slot has left it for the other table. A full barrier: what
+ * we stored before is in the copy if it has not.
+ */
+static __always_inline int ct_has_left(const struct ct_ref *ref)
 {
-	if (w)
-		ct_tell_invalid(w, 0);
-	return 0;
+	__u64 word = __sync_fetch_and_add(&ref->flow->word, 0);
+
+	return ((word ^ ref->word) & CT_W_GEN) == 0 && ct_phase_of(word) == CT_CLOSING &&
+	       (word & CT_W_LEFT);
 }
 
-__weak __noinline int ct_tell_invalid6(struct ct_work *w)
+/* The packet is counted; what is to be done to its flow is done where that is now. */
+static __always_inline enum ct_answer ct_be_late(struct ct_work *w, const struct ct_ref *ref,
+						 enum ct_dir dir, enum ct_answer answer,
+						 __u64 before)
 {
-	if (w)
-		ct_tell_invalid(w, 1);
-	return 0;
+	w->before = before;
+	w->after = ref->word;
+	w->late = answer;
+	w->late_dir = dir;
+	w->from_word = ref->word;
+	w->from_slot = ref->slot;
+	w->from_bucket = (ref->place - ref->slot) / CT_SLOTS;
+	return CT_ABSENT;
 }
 
-static __always_inline void ct_say_invalid(struct ct_work *w, int v6)
-{
-	if (!ct_heard(CT_EVENT_INVALID))
-		return;
-	if (v6)
-		ct_tell_invalid6(w);
-	else
-		ct_tell_invalid4(w);
-}
-
-/* Applies to a flow what its protocol made of a packet: w->pkt, w->fx. */
+/*
+ * Applies to a flow what its protocol made of a packet: w->pkt, w->fx. `other`: the
+ * flow is in the other table, and may be leaving it for this one.
+ */
 static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu *cpu,
 						struct ct_ref *ref, int v6, enum ct_dir dir,
-						enum ct_answer answer, __u64 word)
+						enum ct_answer answer, __u64 word, int other)
 {
 	enum ct_class class = ct_class_of(ref->word, dir);
 	const struct ct_tcp_effect *fx = &w->fx;
@@ -156,6 +150,8 @@ static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu
 		ct_count_class(cpu, dir, CT_CLASS_INVALID, pkt->segs);
 		ct_count_pass(cpu, CT_PASS_INVALID, pkt->segs);
 		ct_say_invalid(w, v6);
+		if (other && ct_has_left(ref))
+			return ct_be_late(w, ref, dir, CT_REFUSE, word);
 		return CT_REFUSE;
 	}
 	/*
@@ -172,29 +168,23 @@ static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu
 	if (answer != CT_IGNORE) {
 		ct_count(ref, dir, pkt);
 		/* Right before the plain stores: from here on it must be our flow's slot. */
-		if (!ct_ref_holds(ref))
+		if (!ct_ref_holds(ref) && !(other && ct_has_left(ref)))
 			return CT_AGAIN;
 	}
 	ct_tcp_apply(flow, dir, pkt, fx);
 	if (answer == CT_IGNORE)
 		w->refused = 1;
-	if (answer == CT_END)
-		ct_end(w, ref, cpu, v6);
-	else if ((word ^ before) & CT_W_NOTABLE)
-		ct_tell(&w->event, ref, v6, word, CT_EVENT_UPDATE, 0);
 	ct_count_class(cpu, dir, class, pkt->segs);
+	if (other && ct_has_left(ref))
+		return ct_be_late(w, ref, dir, answer, before);
+	if (answer == CT_END) {
+		ct_end(w, ref, cpu, v6);
+		if (other && ct_has_left(ref))
+			return ct_be_late(w, ref, dir, answer, word);
+	} else if ((word ^ before) & CT_W_NOTABLE) {
+		ct_tell(&w->event, ref, v6, word, CT_EVENT_UPDATE, 0);
+	}
 	return answer;
-}
-
-/* What a slot was given up for, by its CT_SPARE_ class; `word` as it was. */
-static __always_inline void ct_count_spare(struct ct_work *w, struct ct_cpu *cpu,
-					   const struct ct_ref *ref, int v6, __u64 spare,
-					   __u64 word)
-{
-	if (spare == CT_SPARE_EXPIRED)
-		ct_gone(w, cpu, ref, v6, word, ct_expiry(ref->flow, word));
-	else if (spare && spare != CT_SPARE_UNRESTED)
-		ct_gone(w, cpu, ref, v6, word, CT_GONE_EVICTED);
 }
 
 static __always_inline void ct_refuse_new(struct ct_work *w, struct ct_cpu *cpu,
@@ -215,11 +205,6 @@ static __always_inline void ct_refuse(struct ct_work *w, enum ct_class class, en
 		ct_refuse_new(w, cpu, class, reason);
 }
 
-static __always_inline struct ct_table ct_table_of(int v6)
-{
-	return (struct ct_table){.buckets = v6 ? cfg_buckets6 : cfg_buckets4, .v6 = v6};
-}
-
 static __always_inline enum ct_next ct_hand_on(struct ct_work *w, const struct ct_ref *ref,
 					       enum ct_next next)
 {
@@ -229,18 +214,29 @@ static __always_inline enum ct_next ct_hand_on(struct ct_work *w, const struct c
 	return next;
 }
 
-/* The slot another step found or holds. */
+/*
+ * The slot another step found, in this bucket. It may be of either table; the steps
+ * that may be handed one of the other are given it as plain memory, so the verifier
+ * walks through them once.
+ */
+static __always_inline void ct_take_in(const struct ct_work *w, struct ct_bucket_head *head, int v6,
+				       struct ct_ref *ref)
+{
+	ref->flow = ct_slot(head, w->taken_slot, v6);
+	ref->head = head;
+	ref->slot = w->taken_slot;
+	ref->place = w->taken_bucket * CT_SLOTS + w->taken_slot;
+	ref->word = w->taken_word;
+}
+
+/* The slot another step holds, in the table that flows are created in. */
 static __always_inline int ct_take_over(const struct ct_work *w, int v6, struct ct_ref *ref)
 {
 	struct ct_bucket_head *head = ct_bucket(w->taken_bucket, v6);
 
 	if (!head)
 		return 0;
-	ref->flow = ct_slot(head, w->taken_slot, v6);
-	ref->head = head;
-	ref->slot = w->taken_slot;
-	ref->place = w->taken_bucket * CT_SLOTS + w->taken_slot;
-	ref->word = w->taken_word;
+	ct_take_in(w, head, v6, ref);
 	return 1;
 }
 

@@ -9,6 +9,11 @@
 
 #define CT_W_FILLED (1ULL << 7) /* of a BUSY slot: key and tag are in place */
 
+/* Of a slot whose flow has MOVED; see move.h. */
+#define CT_W_REST	  (1ULL << 13) /* the counts here are what came late */
+#define CT_W_TO_SHIFT	  8	       /* the slot; above it, whether in its key's second bucket */
+#define CT_W_TO_GEN_SHIFT 32	       /* the generation of that slot */
+
 struct ct_table {
 	__u32 buckets;
 	int v6;
@@ -29,8 +34,12 @@ enum ct_claimed {
 	CT_CLAIM_FULL,	/* nothing but live, assured flows in reach */
 };
 
-/* Provided by the includer. */
+/*
+ * Provided by the includer: a bucket of the table that flows are created in, and one
+ * of either table. While there are two, those of the other are numbered behind.
+ */
 static __always_inline void *ct_bucket(__u32 index, int v6);
+static __always_inline void *ct_any_bucket(__u32 index, int v6);
 static __always_inline __u64 ct_timeout_of(__u64 word);
 static __always_inline __u64 ct_grace(void);
 
@@ -42,6 +51,13 @@ static __always_inline __u64 ct_load(const __u64 *p)
 static __always_inline enum ct_phase ct_phase_of(__u64 word)
 {
 	return (enum ct_phase)(word & CT_W_PHASE);
+}
+
+/* On its way to the other table, and not yet LIVE there. */
+static __always_inline int ct_is_leaving(__u64 word)
+{
+	return (word & (CT_W_PHASE | CT_W_LEFT)) == (CT_CLOSING | CT_W_LEFT) &&
+	       !((word & CT_W_MOVED) && (word & CT_W_ARRIVED));
 }
 
 /* Signed, because a coarse clock may run behind a precise one. */
@@ -93,6 +109,12 @@ static __always_inline int ct_key_is(const struct ct_flow *flow, const struct ct
 	       flow6->hi[2] == key->hi[2] && flow6->hi[3] == key->hi[3];
 }
 
+/* Bits 15, 31, 47 and 63 side by side. */
+static __always_inline __u32 ct_gather(__u64 tops)
+{
+	return ((tops >> 15) * 0x0001000200040008ULL) >> 48;
+}
+
 /*
  * The slots of a bucket whose tag is `tag`, one bit each, without a branch. A
  * slot above a true match may be named falsely; the key decides.
@@ -101,16 +123,22 @@ static __always_inline __u32 ct_tagged(const struct ct_bucket_head *head, __u64 
 {
 	const __u64 *tags = (const __u64 *)head->tags;
 	const __u64 ones = 0x0001000100010001ULL;
+	__u64 zero[4], any = 0;
 	__u32 slots = 0;
 
 #pragma unroll
 	for (int quad = 0; quad < 4; quad++) {
 		__u64 x = ct_load(&tags[quad]) ^ (tag * ones);
-		__u64 zero = (x - ones) & ~x & (ones << 15);
 
-		/* Bits 15, 31, 47, 63 side by side. */
-		slots |= (__u32)(((zero >> 15) * 0x0001000200040008ULL) >> 48) << (quad * 4);
+		zero[quad] = (x - ones) & ~x & (ones << 15);
+		any |= zero[quad];
 	}
+	/* What begins a flow, and what lives in the other bucket, has none here. */
+	if (!any)
+		return 0;
+#pragma unroll
+	for (int quad = 0; quad < 4; quad++)
+		slots |= ct_gather(zero[quad]) << (quad * 4);
 	return slots & ((1U << CT_SLOTS) - 1);
 }
 
@@ -126,7 +154,7 @@ static __always_inline __u32 ct_untagged(const struct ct_bucket_head *head)
 		__u64 x = ct_load(&tags[quad]);
 		__u64 zero = ~(((x & low) + low) | x | low);
 
-		slots |= (__u32)(((zero >> 15) * 0x0001000200040008ULL) >> 48) << (quad * 4);
+		slots |= ct_gather(zero) << (quad * 4);
 	}
 	return slots & ((1U << CT_SLOTS) - 1);
 }

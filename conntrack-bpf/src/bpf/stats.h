@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Counters. Plain adds: an entry is one CPU's, and packet programs of one CPU
- * do not interrupt each other (on PREEMPT_RT they may, and a count of a packet
- * here can be lost; flows count atomically and lose none).
+ * do not interrupt each other. On PREEMPT_RT they may: one that has interrupted
+ * another touches no flow (work.h), but a count of theirs here can be lost.
  */
 #ifndef CT_STATS_H
 #define CT_STATS_H
@@ -38,6 +38,13 @@ static __always_inline void ct_count_gone(struct ct_cpu *cpu, int v6, enum ct_go
 {
 	cpu->gone[ct_index(reason, CT_GONE_REASONS)]++;
 	cpu->live[!!v6]--;
+}
+
+/* The same by a program that they can interrupt, while they are about to add. */
+static __always_inline void ct_count_removed(struct ct_cpu *cpu, int v6, enum ct_gone reason)
+{
+	__sync_fetch_and_add(&cpu->gone[ct_index(reason, CT_GONE_REASONS)], 1);
+	__sync_fetch_and_add(&cpu->live[!!v6], -1);
 }
 
 /* The entry of an interface, or NULL: not one of ours. */

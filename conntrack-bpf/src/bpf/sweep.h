@@ -33,8 +33,9 @@
 #define CT_CLOCK_MONOTONIC 1
 
 /* A flow of this slot whose time is up: taken out, counted, told. */
-static __always_inline int ct_sweep_slot(struct ct_sweeper *s, struct ct_bucket_head *head,
-					 __u32 bucket, __u32 slot, int v6)
+static __always_inline int ct_sweep_slot(struct ct_slice *slice, struct ct_event *event,
+					 struct ct_bucket_head *head, __u32 bucket, __u32 slot,
+					 int v6)
 {
 	struct ct_flow *flow = ct_slot(head, slot, v6);
 	struct ct_cpu *cpu = ct_cpu_of(bpf_get_smp_processor_id());
@@ -47,31 +48,52 @@ static __always_inline int ct_sweep_slot(struct ct_sweeper *s, struct ct_bucket_
 		.word = ct_load(&flow->word),
 	};
 
-	if (!cpu || ct_phase_of(ref.word) != CT_LIVE || !ct_expired(flow, ref.word, s->slice.now))
+	if (!cpu || ct_phase_of(ref.word) != CT_LIVE || !ct_expired(flow, ref.word, slice->now))
 		return 0;
 	if (!ct_close(&ref))
 		return 0;
 	why = ct_expiry(flow, ref.word);
 	ct_count_gone(cpu, v6, why);
-	ct_tell(&s->event, &ref, v6, ref.word, CT_EVENT_DESTROY, why);
-	ct_give_back(&ref, s->slice.now);
+	ct_tell(event, &ref, v6, ref.word, CT_EVENT_DESTROY, why);
+	ct_give_back(&ref, slice->now);
 	return 1;
+}
+
+static __always_inline int ct_sweep_in(struct ct_slice *slice, struct ct_event *event,
+				       struct ct_bucket_head *head, __u32 bucket, int v6)
+{
+	__u32 used = ~ct_untagged(head) & ((1U << CT_SLOTS) - 1);
+
+	for (int i = 0; i < CT_SLOTS && used; i++, used &= used - 1) {
+		slice->scanned++;
+		slice->removed += ct_sweep_slot(slice, event, head, bucket, ct_lowest(used), v6);
+	}
+	return 0;
+}
+
+/* A bucket of either table; as plain memory, so that the verifier walks through it once. */
+__weak __noinline int ct_sweep_in4(struct ct_slice *slice, struct ct_event *event,
+				   struct ct_bucket4 *bucket, __u32 number)
+{
+	return slice && event && bucket ? ct_sweep_in(slice, event, &bucket->head, number, 0) : 0;
+}
+
+__weak __noinline int ct_sweep_in6(struct ct_slice *slice, struct ct_event *event,
+				   struct ct_bucket6 *bucket, __u32 number)
+{
+	return slice && event && bucket ? ct_sweep_in(slice, event, &bucket->head, number, 1) : 0;
 }
 
 /* One bucket. Returns 1 to stop: the slice takes too long. */
 static __always_inline long ct_sweep_bucket(struct ct_sweeper *s, int v6)
 {
 	struct ct_slice *slice = &s->slice;
-	__u32 bucket = s->bucket, used;
-	struct ct_bucket_head *head = ct_bucket(bucket, v6);
+	__u32 bucket = s->bucket;
 
-	if (!head)
-		return 1;
-	used = ~ct_untagged(head) & ((1U << CT_SLOTS) - 1);
-	for (int i = 0; i < CT_SLOTS && used; i++, used &= used - 1) {
-		slice->scanned++;
-		slice->removed += ct_sweep_slot(s, head, bucket, ct_lowest(used), v6);
-	}
+	if (v6)
+		ct_sweep_in6(slice, &s->event, ct_any_bucket(bucket, 1), bucket);
+	else
+		ct_sweep_in4(slice, &s->event, ct_any_bucket(bucket, 0), bucket);
 	s->bucket = bucket + 1;
 	if (slice->left--)
 		return 0;
@@ -93,7 +115,7 @@ static long ct_sweep_bucket6(__u32 i, void *sweeper)
 /* Goes on in one table, `n` buckets at the most; how many it did. */
 static __always_inline __u32 ct_sweep_table(struct ct_sweeper *s, __u32 n)
 {
-	__u32 buckets = s->v6 ? cfg_buckets6 : cfg_buckets4;
+	__u32 buckets = ct_own_buckets(s->v6) + ct_other_buckets(s->v6);
 	__u32 from = s->bucket;
 
 	if (from >= buckets)
@@ -191,6 +213,11 @@ static __always_inline void ct_weigh(struct ct_sweeper *s, __u64 now)
 	ct_press(s, sum.live[1] < 0 ? 0 : sum.live[1], cfg_max_flows6, 1, now);
 }
 
+static __always_inline __u64 ct_all_buckets(void)
+{
+	return (__u64)cfg_buckets4 + cfg_other_buckets4 + cfg_buckets6 + cfg_other_buckets6;
+}
+
 /* The timer's callback; it starts the timer again. */
 static int ct_sweep_tick(void *map, int *key, struct ct_sweeper *s)
 {
@@ -209,7 +236,7 @@ static int ct_sweep_tick(void *map, int *key, struct ct_sweeper *s)
 	if (hurry)
 		n = CT_SLICE_MAX;
 	else if (period)
-		n = ((__u64)cfg_buckets4 + cfg_buckets6) * tick / period + 1;
+		n = ct_all_buckets() * tick / period + 1;
 	if (n)
 		ct_sweep_slice(s, n > CT_SLICE_MAX ? CT_SLICE_MAX : n);
 	ct_weigh(s, slice->now);
@@ -223,6 +250,8 @@ static int ct_sweep_tick(void *map, int *key, struct ct_sweeper *s)
 	/* Last: who waits for it reads what was removed. */
 	if (n && !s->v6 && !s->bucket)
 		ct_sweep_round(s);
+	/* A time round is to take its period, what is spent in the slices included. */
+	tick = tick > spent + CT_HURRY_NS ? tick - spent : CT_HURRY_NS;
 	bpf_timer_start(&s->timer, hurry || slice->cut ? CT_HURRY_NS : tick, 0);
 	return 0;
 }

@@ -19,4 +19,10 @@ static __always_inline __u64 ct_now_coarse(void)
 	return cfg_replay ? ct_replay.now : bpf_ktime_get_coarse_ns();
 }
 
+/* The clock that goes on while the host sleeps: by it bans end. */
+static __always_inline __u64 ct_now_boot(void)
+{
+	return cfg_replay ? ct_replay.now : bpf_ktime_get_boot_ns();
+}
+
 #endif

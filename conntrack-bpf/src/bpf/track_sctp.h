@@ -99,13 +99,21 @@ static __always_inline int ct_sctp_init(struct ct_sctp *s, const struct ct_pkt *
 	return 1;
 }
 
-/* One chunk. Returns 0 if it makes the packet invalid. */
-static __always_inline int ct_sctp_chunk(struct ct_sctp *s, const struct ct_pkt *pkt, __u32 chunk,
-					 int fresh)
+/*
+ * One chunk. Returns 0 if it makes the packet invalid. Global, for the verifier to walk
+ * through it once.
+ */
+__weak __noinline int ct_sctp_chunk(struct ct_sctp *s, const struct ct_pkt *pkt, __u32 chunk,
+				    int fresh)
 {
-	__u32 kind = chunk & 15, ignored = s->ignore;
-	__u8 state = ct_word_state(s->word), next;
+	__u32 kind, ignored;
+	__u8 state, next;
 
+	if (!s || !pkt)
+		return 0;
+	kind = chunk & 15;
+	ignored = s->ignore;
+	state = ct_word_state(s->word);
 	if (!ct_sctp_tag_fits(s, pkt, kind, chunk & CT_SCTP_T))
 		return 0;
 	if (kind == CT_CHUNK_COOKIE_ACK)

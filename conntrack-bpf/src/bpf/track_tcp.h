@@ -46,39 +46,6 @@ static __always_inline __u64 ct_tcp_timeout(const struct ct_flow *flow, __u64 wo
 	return kind;
 }
 
-/* Whether a segment may begin a flow, and in which state. */
-static __always_inline __u64 ct_tcp_open(const struct ct_pkt *pkt, __u64 word)
-{
-	enum ct_tcp_segment segment = ct_tcp_segment(pkt->tcp_flags);
-	enum ct_tcp_state state = ct_tcp_next(CT_ORIGINAL, segment, CT_TCP_NONE);
-
-	if (!ct_tcp_flags_valid(pkt->tcp_flags))
-		return 0;
-	if (state == CT_TCP_SYN_SENT)
-		return ct_word_with(word, state, CT_TMO_TCP + state);
-	if (state != CT_TCP_ESTABLISHED || !ct_settings.tcp_loose)
-		return 0;
-	return ct_word_with(word | CT_W_PICKED_UP, state, CT_TMO_TCP_UNACK);
-}
-
-/* Files the first segment in a slot nobody else knows yet. `fx` is all zero. */
-static __always_inline __u64 ct_tcp_start(struct ct_flow *flow, const struct ct_pkt *pkt,
-					  __u64 word, struct ct_tcp_effect *fx)
-{
-	enum ct_tcp_state state = ct_word_state(word);
-
-	word = ct_tcp_first(pkt, word, &fx->view);
-	ct_tcp_judge(pkt, pkt->tcp_flags, &word, CT_ORIGINAL, &fx->view);
-	fx->store = 1;
-	fx->note = 1;
-	fx->remember = fx->view.remember;
-	word = ct_word_with(
-		word, state,
-		ct_tcp_timeout(flow, word, ct_tcp_segment(pkt->tcp_flags), state, pkt, fx));
-	ct_tcp_apply(flow, CT_ORIGINAL, pkt, fx);
-	return word;
-}
-
 /*
  * A SYN on a flow in TIME_WAIT or CLOSE opens the tuple anew if an end closed
  * it, or if whoever now opens it was the one to reset it. Otherwise we may be

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CT_ABI 4
+#define CT_ABI 8
 
 /* Slots in a bucket, and the pairs of nanoseconds everything is counted in. */
 #define CT_SLOTS 15
@@ -34,14 +34,13 @@ enum ct_phase {
  *   2      SEEN_REPLY         12..17  timeout in force (enum ct_timeout)
  *   3      ASSURED            18..29  TCP facts that outlive a packet
  *   4      ORIG_HI            32..47  policy generation the verdict is of
- *   5      PICKED_UP          48..63  generation of the slot
+ *   5      free               48..63  generation of the slot
  *   6      DROP
  */
 #define CT_W_PHASE	   0x3ULL
 #define CT_W_SEEN_REPLY	   (1ULL << 2)
 #define CT_W_ASSURED	   (1ULL << 3)
 #define CT_W_ORIG_HI	   (1ULL << 4) /* the opener is the key's `hi` end */
-#define CT_W_PICKED_UP	   (1ULL << 5) /* first seen in mid-stream */
 #define CT_W_DROP	   (1ULL << 6) /* cached policy verdict */
 #define CT_W_STATE_SHIFT   8
 #define CT_W_STATE	   (0xfULL << CT_W_STATE_SHIFT)
@@ -57,8 +56,12 @@ enum ct_phase {
 #define CT_W_SYN_SACK	   (1ULL << 29) /* and SACK */
 #define CT_W_POLICY_SHIFT  32
 #define CT_W_POLICY	   (0xffffULL << CT_W_POLICY_SHIFT)
-#define CT_W_GEN_SHIFT	   48
-#define CT_W_GEN	   (0xffffULL << CT_W_GEN_SHIFT)
+/* Of a CLOSING slot, while the table is being replaced; see move.h. */
+#define CT_W_LEFT      (1ULL << 7)  /* its flow goes to the other table */
+#define CT_W_MOVED     (1ULL << 30) /* and has a slot there, */
+#define CT_W_ARRIVED   (1ULL << 31) /* in which it is LIVE */
+#define CT_W_GEN_SHIFT 48
+#define CT_W_GEN       (0xffffULL << CT_W_GEN_SHIFT)
 
 enum ct_dir {
 	CT_ORIGINAL = 0,
@@ -115,7 +118,6 @@ enum ct_timeout {
 	CT_TMO_TCP = 0, /* + enum ct_tcp_state, 0..9 */
 	CT_TMO_TCP_RETRANS = 10,
 	CT_TMO_TCP_UNACK = 11,
-	CT_TMO_TCP_RST = 12, /* fixed 10 s: RST ahead of the expected sequence */
 	CT_TMO_UDP = 16,
 	CT_TMO_UDP_STREAM = 17,
 	CT_TMO_ICMP = 18,
@@ -127,68 +129,9 @@ enum ct_timeout {
 	CT_TMO_MAX = 64,
 };
 
-/* What nf_conntrack would say of a packet. */
-enum ct_class {
-	CT_CLASS_NEW,
-	CT_CLASS_ESTABLISHED,
-	CT_CLASS_RELATED,
-	CT_CLASS_INVALID,
-	CT_CLASS_UNTRACKED,
-	CT_CLASSES,
-};
-
-/*
- * Why a packet passed without touching a flow. Index of ct_cpu.passed; user
- * space prints the names in lower case without the prefix.
- */
-enum ct_pass {
-	CT_PASS_NOT_IP,	    /* ARP, LLDP, ... : nothing to track */
-	CT_PASS_TRUNCATED,  /* a header does not fit the frame */
-	CT_PASS_BAD_HEADER, /* version, length or offset field makes no sense */
-	CT_PASS_VLAN_DEPTH, /* more than CT_VLAN_DEPTH tags */
-	CT_PASS_EXT_DEPTH,  /* more than CT_EXT_DEPTH IPv6 extension headers */
-	CT_PASS_FRAGMENT,   /* a later fragment that came before its first one, or without */
-	CT_PASS_UNTRACKED,  /* what nf_conntrack leaves alone: ND, MLD */
-	CT_PASS_INVALID,    /* no valid packet of any flow */
-	CT_PASS_CHECKSUM,   /* its checksum is bad; nf_conntrack calls it INVALID */
-	CT_PASS_TABLE_FULL, /* every slot in reach is live and assured */
-	CT_PASS_BUSY,	    /* another CPU is creating or freeing this very flow */
-	CT_PASS_DUPLICATE,  /* counted on another hook already */
-	CT_PASS_INTERNAL,   /* our own trouble: a map look-up that cannot fail did */
-	CT_PASS_REASONS,
-};
-
-/* Why a packet was dropped, once the operator asked for it. Index of
- * ct_cpu.drops. */
-enum ct_drop {
-	CT_DROP_BAN,
-	CT_DROP_THRESHOLD,
-	CT_DROP_FILTER,
-	CT_DROP_REASONS,
-};
-
-/* Index of ct_cpu.table. */
-enum ct_table_event {
-	CT_TABLE_CREATED,   /* flows created */
-	CT_TABLE_CONFLICTS, /* two CPUs created one flow; one of them gave way */
-	CT_TABLE_EVENTS,
-};
-
-/* Why a flow is no more. Index of ct_cpu.gone. */
-enum ct_gone {
-	CT_GONE_TIMEOUT,  /* its time was up */
-	CT_GONE_FIN,	  /* the same, after both ends had closed it: TIME_WAIT */
-	CT_GONE_RST,	  /* the same, after a RST: CLOSE; or at once, where it answers a SYN */
-	CT_GONE_EVICTED,  /* unassured, pushed out by a new one */
-	CT_GONE_REPLACED, /* its tuple was opened anew */
-	CT_GONE_DELETED,  /* by command, this one */
-	CT_GONE_FLUSHED,  /* by command, all of them */
-	CT_GONE_REASONS,
-};
-
 /*
  * One end of a TCP connection, as its segments left it. Written by packets of
- * both directions; tcp_window.h says which fields, and why that is harmless.
+ * both directions; tcp_edges.h says which fields, and why that is harmless.
  */
 struct ct_tcp_end {
 	__u32 end;    /* max(seq + len) sent */
@@ -309,116 +252,9 @@ struct ct_frag {
 };
 _Static_assert(sizeof(struct ct_frag) == 40, "no hidden padding");
 
-/*
- * Scratch of the search for a slot to give away. In map memory, because the
- * verifier then follows one state through the search instead of one a slot.
- */
-struct ct_pick {
-	__u64 best;
-	__u64 word;
-	__u32 bucket;
-	__u32 slot;
-};
-
-/* Counters of one CPU. Only that CPU writes; readers map the array. */
-struct ct_cpu {
-	__u64 packets; /* IP packets, GSO super-packets as their segments */
-	__u64 bytes;   /* IP total lengths */
-	__u64 classes[CT_DIRS][CT_CLASSES];
-	__u64 passed[CT_PASS_REASONS];
-	__u64 drops[CT_DROP_REASONS];
-	__u64 table[CT_TABLE_EVENTS];
-	__u64 gone[CT_GONE_REASONS];
-	__s64 live
-		[2]; /* flows created less flows gone here: v4, v6. Only the sum over CPUs says anything */
-	struct ct_pick pick;
-	__u64 reserved[6];
-};
-_Static_assert(sizeof(struct ct_cpu) == 384, "whole cache lines");
-
-/* Counters of one interface on one CPU: ct_ifstats[cpu * CT_IFACES + slot]. */
-struct ct_ifstat {
-	__u64 packets;
-	__u64 bytes;
-};
-
-/* Interfaces by ifindex: open addressing, CT_IF_PROBE steps from ifindex &
- * mask. */
-#define CT_IF_SLOTS 4096
-#define CT_IF_PROBE 8
-#define CT_IFACES   256
-
-#define CT_IF_ATTACHED 1 /* one of our programs sits on it */
-#define CT_IF_UPPER    2 /* stacked on an attached one: bridge, VLAN, bond, macvlan */
-#define CT_IF_RAW_IP   4 /* frames start with the IP header: tun, wireguard */
-
-/* One 8-byte word, so that user space changes it in one store. */
-struct ct_iface {
-	__u32 ifindex; /* 0: empty */
-	__u16 stat;    /* slot in ct_ifstats, below CT_IFACES */
-	__u16 flags;   /* CT_IF_* */
-};
-_Static_assert(sizeof(struct ct_iface) == 8, "stored in one go");
-
-/* Settings that change while packets run; each field is read by itself. */
-struct ct_settings {
-	__u64 timeout_ns[CT_TMO_MAX]; /* [enum ct_timeout] */
-	__u64 grace_ns;		      /* a freed slot rests this long */
-	__u32 tcp_loose;
-	__u32 tcp_be_liberal;
-	__u32 tcp_ignore_invalid_rst;
-	__u32 tcp_max_retrans;
-	__u32 checksum;
-	__u32 frag6_timeout; /* seconds; fragment.h */
-	__u32 event_types;   /* 1 << enum ct_event_type: somebody listens */
-	__u32 pad;
-	__u64 sweep_ns; /* the background sweep goes round in this time; 0: not at all */
-	__u32 reserved[8];
-};
-_Static_assert(sizeof(struct ct_settings) == 512 + 8 + 72, "no hidden padding");
-
-/* The replayed packet's time and size; used when cfg_replay is set. */
-struct ct_replay {
-	__u64 now;	/* ns */
-	__u32 wire_len; /* length of the frame on the wire, from the capture record */
-	__u32 pad;
-};
-
-/* Written by user space, for the next process that opens the pins. */
-struct ct_meta {
-	__u32 abi;
-	__u32 ready; /* 0 while an instance is being set up */
-	__u32 buckets4, buckets6;
-	__u32 hash_seed[12];
-	__u64 netns_ino, netns_dev;
-	__u64 created; /* CLOCK_BOOTTIME ns */
-	__u64 max_flows4, max_flows6;
-	char version[32]; /* of the crate that its programs are of */
-	char netns[128];  /* how the user named the namespace, or empty */
-};
-_Static_assert(sizeof(struct ct_meta) == 16 + 48 + 40 + 160, "no hidden padding");
-
-/* One attached interface, for `status`; key of the map: ifindex. */
-enum ct_hook {
-	CT_HOOK_NONE,
-	CT_HOOK_XDP_NATIVE,
-	CT_HOOK_XDP_GENERIC,
-	CT_HOOK_XDP_OFFLOAD,
-	CT_HOOK_TCX,
-	CT_HOOK_CLSACT,
-};
-
-struct ct_attach {
-	char name[16];
-	__u32 ingress, egress;		    /* enum ct_hook */
-	__u32 made_clsact;		    /* 1: the clsact qdisc is ours */
-	__u32 tc_handle[2], tc_priority[2]; /* [0] ingress, [1] egress; clsact only */
-	__u32 pad;
-	__u64 since;   /* CLOCK_BOOTTIME ns */
-	char why[200]; /* why not the hook one would expect; may be empty */
-};
-_Static_assert(sizeof(struct ct_attach) == 16 + 32 + 8 + 200, "no hidden padding");
-
+#include "types_count.h"
 #include "types_event.h"
+#include "types_policy.h"
+#include "types_setup.h"
 
 #endif

@@ -34,8 +34,8 @@ struct ct_event {
 	__u8 reason;	  /* DESTROY: enum ct_gone; PRESSURE: enum ct_pressure */
 	__u8 family;	  /* 4 or 6 */
 	__u8 pad;
-	__u32 place;	      /* the slot: bucket * CT_SLOTS + slot; with its word's generation, the
-				flow's name while it lives */
+	__u32 place;	      /* the slot: bucket * CT_SLOTS + slot, as the teller counts buckets;
+				with its word's generation, the flow's name until it moves */
 	struct ct_flow6 flow; /* its word as it is now; of a destroyed one, as it last was */
 };
 _Static_assert(sizeof(struct ct_event) == 40 + 192, "no hidden padding");
@@ -73,12 +73,37 @@ struct ct_removal {
 	__u32 v6;
 	__u32 bucket, slot;
 	__u32 buckets; /* ALL: CT_REMOVE_BUCKETS at the most */
+	__u32 table; /* buckets of the table that is meant: while there are two, their sizes differ */
 	__u32 removed; /* answer: flows that were alive */
+	__u32 pad;
 };
-_Static_assert(sizeof(struct ct_removal) == 16 + 24, "no hidden padding");
+_Static_assert(sizeof(struct ct_removal) == 16 + 32, "no hidden padding");
 
 /* The most buckets of one CT_REMOVE_ALL. */
 #define CT_REMOVE_BUCKETS 64
+
+/* What became of a slot of the table that is replaced. */
+enum ct_evacuated {
+	CT_EVAC_EMPTY, /* there was nothing to do */
+	CT_EVAC_MOVED,
+	CT_EVAC_ENDED, /* its flow's time was up */
+	CT_EVAC_STAYS, /* there is no room for its flow */
+	CT_EVAC_AGAIN, /* somebody was at it */
+	CT_EVAC_KINDS,
+};
+
+/* An order to ct_evacuate_some, the context it is run in; and the answer. */
+struct ct_evacuation {
+	__u64 now; /* of the coarse clock, which this program cannot ask */
+	__u32 v6;
+	__u32 bucket, buckets;		 /* CT_EVAC_BUCKETS at the most */
+	__u32 moved, ended, stay, again; /* answer: slots */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct ct_evacuation) == 40, "no hidden padding");
+
+/* The most buckets of one run of ct_evacuate_some. */
+#define CT_EVAC_BUCKETS 32
 
 /* What the sweep has done since the instance was set up. */
 struct ct_sweep_stats {

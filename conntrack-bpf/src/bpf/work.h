@@ -3,7 +3,8 @@
  * All that the steps of one packet share: one a CPU, in a map, because 512 bytes
  * of stack do not hold it, and because the verifier does not follow what is in
  * a map: the ways that lead to a step cost it no more than one. Packet programs
- * run with soft interrupts off, so on one CPU they never meet in it.
+ * run with soft interrupts off, so on one CPU they never meet in it; where they do
+ * (PREEMPT_RT), the later one passes.
  *
  * The steps are global functions, which the verifier checks once each, whatever
  * way led there; they may be handed nothing but plain memory.
@@ -11,6 +12,7 @@
 #ifndef CT_WORK_H
 #define CT_WORK_H
 
+#include "ask.h"
 #include "key.h"
 #include "packet.h"
 #include "track_sctp.h"
@@ -28,12 +30,25 @@ struct ct_work {
 	__u32 taken_bucket;
 	__u32 taken_slot; /* and where it is */
 	__u32 cpu;
-	__u32 refused;	  /* a fragment did not count; see fragment.h */
+	__u32 busy;	 /* a packet is at work here; on PREEMPT_RT only */
+	__u32 refused;	 /* a fragment did not count; see fragment.h */
+	__u32 mover;	 /* this is the scratch of ct_move, which packets interrupt */
+	__u64 from_word; /* a slot of the other table: its word, and where it is */
+	__u32 from_bucket;
+	__u32 from_slot;
+	__u32 from_over; /* its time is up */
+	__u64 before;	 /* the word of a flow that left, before its last packet, */
+	__u64 after;	 /* and after it, */
+	__u32 late;	 /* what that packet was: enum ct_answer, */
+	__u32 late_dir;
+	__u32 done[6]; /* [enum ct_evacuated] */
+	struct ct_pick pick;
+	struct ct_ask ask;
 	__u64 invalid_at; /* when an INVALID packet was last told of */
 	struct ct_event event;
 };
 
-/* Key: CPU. The packet programs alone look at it. */
+/* Key: CPU. The packet programs alone look at it; behind theirs is that of ct_move. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -115,7 +115,7 @@ impl Follower {
         }
         let _lock = instance.lock(&state, "following interfaces")?;
         if self.news.lost {
-            self.news.gone.extend(hooks_lost(instance)?);
+            self.news.gone.extend(hooks_lost(instance, &state)?);
         }
         let devices = instance.devices()?;
         self.clear_vanished(instance, &mut state, &devices)?;
@@ -255,10 +255,12 @@ impl AsFd for Follower {
 }
 
 /// The interfaces whose hooks are not as they were attached: they went and came
-/// back, and that was not heard.
-fn hooks_lost(instance: &Instance) -> Result<Vec<u32>> {
+/// back, and that was not heard. For who has the instance's lock: its programs stay
+/// the same meanwhile.
+fn hooks_lost(instance: &Instance, state: &State) -> Result<Vec<u32>> {
     let netns = instance.netns()?;
-    let programs = || instance.program_ids(&instance.state());
+    let ids = instance.program_ids(state);
+    let programs = || ids.clone();
     let mut records = instance.records()?;
     let of = records.iter().map(|record| record.ifindex).collect();
     let live = teardown::live_hooks(netns, &KernelSupport::probe(), &of, programs)?;

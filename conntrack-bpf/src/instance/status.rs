@@ -33,6 +33,7 @@ use crate::pins::PinDir;
 use crate::probe::KernelSupport;
 use crate::records::AttachRecord;
 use crate::records::Meta;
+use crate::records::Phase;
 use crate::stacking;
 use crate::sweep;
 use crate::sys;
@@ -48,12 +49,14 @@ impl Instance {
         if let Err(error) = self.refresh_uppers() {
             tracing::warn!("look at stacked devices: {error:#}");
         }
-        let (datapath, unfinished) = {
+        let (datapath, unfinished, beside) = {
             let state = self.state();
             let dir = state.dir.as_ref();
             let unfinished = dir.is_some_and(PinDir::is_upgrading);
-            (self.current(&state), unfinished)
+            let beside = dir.is_some_and(PinDir::is_resizing);
+            (self.current(&state), unfinished, beside)
         };
+        let resizing = beside || datapath.meta.phase != Phase::None;
         let meta = &datapath.meta;
         let clocks = Clocks::now();
         let kernel = KernelSupport::probe();
@@ -67,7 +70,8 @@ impl Instance {
             namespace: namespace(meta),
             interfaces: self.interfaces(&kernel, &clocks)?,
             programs: programs(&datapath),
-            upgrade_unfinished: unfinished,
+            upgrade_unfinished: unfinished && !resizing,
+            resize_unfinished: resizing,
             maps: maps(&datapath)?,
             kernel: KernelStatus {
                 release: kernel.release.clone(),

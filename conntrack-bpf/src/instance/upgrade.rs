@@ -13,8 +13,6 @@ use crate::load;
 use crate::pins::Condition;
 use crate::pins::PinDir;
 use crate::records::Meta;
-use crate::swap;
-use crate::swap::Site;
 use crate::sweep;
 use crate::teardown;
 
@@ -44,29 +42,21 @@ impl Instance {
         if self.is_dead_in(&state) {
             return Err(teardown::nothing_attached(&self.name));
         }
+        let from = self.current(&state).meta.version.clone();
+        self.recover(&mut state)?;
         let old = self.current(&state);
-        let before = Meta::read(&old.maps.meta)?;
         let meta = Meta {
             version: VERSION.to_owned(),
-            ..before.clone()
+            ..old.meta.clone()
         };
         let new = Datapath {
             maps: Arc::clone(&old.maps),
             programs: load::upon(&old.maps, &meta)?,
             meta,
         };
-        let known = self.program_ids(&state);
-        let state = &mut *state;
-        let site = Site {
-            netns: self.netns.as_deref(),
-            dir: state.dir.as_ref(),
-            attachments: &mut state.attachments,
-            known,
-        };
-        swap::swap(site, &old, &new)?;
-        self.take_over(Arc::new(new));
+        self.put(&mut state, &old, new)?;
         Ok(UpgradeReport {
-            from: before.version,
+            from,
             to: VERSION.to_owned(),
         })
     }
@@ -119,7 +109,7 @@ impl Instance {
         })
     }
 
-    fn take_over(&self, datapath: Arc<Datapath>) -> Arc<Datapath> {
+    pub(super) fn take_over(&self, datapath: Arc<Datapath>) -> Arc<Datapath> {
         let mut known = self
             .datapath
             .write()

@@ -13,17 +13,13 @@ use conntrack_core::stats::DROP_REASONS;
 use conntrack_core::stats::PASS_REASONS;
 
 use super::*;
-
-const HEADER: &str = concat!(
-    include_str!("../bpf/types.h"),
-    include_str!("../bpf/types_event.h")
-);
+use crate::defines::HEADERS;
 
 /// The enumerators of an enum of the header, less its prefix and in lower case,
 /// with their numbers.
 fn enumerators(name: &str, prefix: &str) -> Vec<(String, u32)> {
-    let begin = HEADER.find(&format!("enum {name} {{\n")).expect(name);
-    let body = &HEADER[begin..begin + HEADER[begin..].find("\n};").expect(name)];
+    let begin = HEADERS.find(&format!("enum {name} {{\n")).expect(name);
+    let body = &HEADERS[begin..begin + HEADERS[begin..].find("\n};").expect(name)];
     let mut next = 0;
     let lines = body.lines().skip(1).map(str::trim);
     lines
@@ -42,7 +38,7 @@ fn enumerators(name: &str, prefix: &str) -> Vec<(String, u32)> {
 /// The values of the header's `#define`s that are shifts and masks.
 fn defines() -> HashMap<&'static str, u64> {
     let mut known = HashMap::new();
-    for line in HEADER.lines() {
+    for line in HEADERS.lines() {
         let Some(rest) = line.strip_prefix("#define ") else {
             continue;
         };
@@ -82,6 +78,9 @@ fn constants_are_those_of_the_header() {
         ("CT_W_TMO_SHIFT", u64::from(Word::TMO_SHIFT)),
         ("CT_W_TMO", Word::TMO),
         ("CT_W_GEN", Word::GEN),
+        ("CT_W_LEFT", Word::LEFT),
+        ("CT_W_MOVED", Word::MOVED),
+        ("CT_W_ARRIVED", Word::ARRIVED),
     ];
     for (name, value) in want {
         assert_eq!(defines.get(name), Some(&value), "{name}");
@@ -157,7 +156,6 @@ fn timeouts_are_those_of_the_header() {
         ("tcp", Timeout::Tcp(TcpState::None)),
         ("tcp_retrans", Timeout::TcpRetrans),
         ("tcp_unack", Timeout::TcpUnack),
-        ("tcp_rst", Timeout::TcpRst),
         ("udp", Timeout::Udp),
         ("udp_stream", Timeout::UdpStream),
         ("icmp", Timeout::Icmp),

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub(crate) mod banned;
+pub(crate) mod cpus;
 pub(crate) mod packet;
 
 use std::os::fd::AsFd;

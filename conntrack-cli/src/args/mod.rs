@@ -1,9 +1,12 @@
 //! The command line.
 
+mod ban;
+mod ban_list;
 mod config;
 mod filter;
 mod legacy;
 mod remove;
+mod size;
 mod text;
 mod values;
 mod view;
@@ -17,12 +20,15 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::builder::StyledStr;
 use conntrack::NetnsRef;
-use conntrack_core::ByteSize;
 use conntrack_core::EventType;
 use conntrack_core::InterfacePattern;
 use conntrack_core::Mode;
-use conntrack_core::TableConfig;
 
+pub(crate) use self::ban::AllowArgs;
+pub(crate) use self::ban::BanArgs;
+pub(crate) use self::ban::BannedArgs;
+pub(crate) use self::ban::BannedFormat;
+pub(crate) use self::ban::UnbanArgs;
 pub(crate) use self::config::ConfigArgs;
 pub(crate) use self::config::ConfigCommand;
 pub(crate) use self::config::ConfigGetArgs;
@@ -31,6 +37,9 @@ pub(crate) use self::filter::FilterArgs;
 pub(crate) use self::legacy::LegacyArgs;
 pub(crate) use self::remove::DeleteArgs;
 pub(crate) use self::remove::FlushArgs;
+pub(crate) use self::size::ResizeArgs;
+pub(crate) use self::size::SizeArgs;
+pub(crate) use self::values::Network;
 pub(crate) use self::values::Seconds;
 pub(crate) use self::view::EventFormat;
 pub(crate) use self::view::Format;
@@ -131,6 +140,8 @@ pub(crate) enum Command {
     /// Put this version's programs in the place of a running tracker's
     #[command(after_help = text::UPGRADE)]
     Upgrade,
+    /// Give a running tracker's tables another size, without a gap
+    Resize(ResizeArgs),
     /// Show what is attached where, and why there
     Status(StatusArgs),
     /// Say what this host can do and what `attach` would choose
@@ -147,6 +158,16 @@ pub(crate) enum Command {
     Delete(DeleteArgs),
     /// Delete all flows
     Flush(FlushArgs),
+    /// Drop what comes from an address or a network
+    Ban(BanArgs),
+    /// End a ban
+    Unban(UnbanArgs),
+    /// Show who is banned, and what it has dropped
+    Banned(BannedArgs),
+    /// Never drop an address or a network; show what is never dropped
+    Allow(AllowArgs),
+    /// Confirm what `ban --confirm` would else end by itself
+    Confirm,
     /// Show or change nf_conntrack's settings of a running tracker
     Config(ConfigArgs),
     /// Show the flows of a pcap or pcapng capture
@@ -198,24 +219,16 @@ pub(crate) struct AttachArgs {
     #[arg(long, value_name = "MODE")]
     pub(crate) mode: Option<Mode>,
 
-    /// IPv4 flows to make room for [default: 262144, about 171 bytes each]
-    #[arg(long, value_name = "N", value_parser = values::max_flows())]
-    pub(crate) max_flows: Option<u32>,
-
-    /// IPv6 flows to make room for [default: half of IPv4, about 251 bytes each]
-    #[arg(long, value_name = "N", value_parser = values::max_flows())]
-    pub(crate) max_flows_v6: Option<u32>,
-
-    /// Size both tables by memory instead: 64M, 1G. Twice as many IPv4 as IPv6 flows
-    ///
-    /// The kernel's memory for all maps stays within it; the buffers of those who
-    /// listen to events come on top.
-    #[arg(long, value_name = "SIZE", conflicts_with_all = ["max_flows", "max_flows_v6"])]
-    pub(crate) max_memory: Option<ByteSize>,
+    #[command(flatten)]
+    pub(crate) size: SizeArgs,
 
     /// Stay, print a line of statistics now and then, detach at the end
     #[arg(long)]
     pub(crate) foreground: bool,
+
+    /// Restore no bans of an earlier run, and keep none
+    #[arg(long)]
+    pub(crate) no_persist: bool,
 
     /// Follow interfaces as they come and go, with --foreground
     ///
@@ -233,25 +246,6 @@ pub(crate) struct AttachArgs {
         requires = "foreground"
     )]
     pub(crate) interval: Seconds,
-}
-
-impl AttachArgs {
-    /// Puts what was said here over the configuration's tables.
-    pub(crate) fn size(&self, table: &mut TableConfig) {
-        if let Some(memory) = self.max_memory {
-            *table = TableConfig::within(memory);
-        }
-        if self.max_flows.is_some() || self.max_flows_v6.is_some() {
-            table.max_memory = None;
-        }
-        table.max_flows = self.max_flows.unwrap_or(table.max_flows);
-        table.max_flows_v6 = self.max_flows_v6.or(table.max_flows_v6);
-    }
-
-    /// Whether a size of the tables was given.
-    pub(crate) fn sizes(&self) -> bool {
-        self.max_memory.is_some() || self.max_flows.is_some() || self.max_flows_v6.is_some()
-    }
 }
 
 #[derive(Debug, Args)]
@@ -398,38 +392,4 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value = "6",
           value_parser = clap::value_parser!(u16).range(3..=3600))]
     pub(crate) seconds: u16,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The tables of `attach` with these options over a configuration's.
-    fn sized(options: &[&str], mut table: TableConfig) -> TableConfig {
-        let args = [&["conntrack", "attach", "lo"], options].concat();
-        let Ok(Some(Command::Attach(args))) = Cli::try_parse_from(args).map(|cli| cli.command)
-        else {
-            panic!("{options:?}");
-        };
-        assert_eq!(args.sizes(), !options.is_empty(), "{options:?}");
-        args.size(&mut table);
-        table
-    }
-
-    #[test]
-    fn sizes_win_over_the_configuration() {
-        let mut flows = TableConfig::default();
-        (flows.max_flows, flows.max_flows_v6) = (500, Some(7));
-        let memory = TableConfig::within(ByteSize(1 << 30));
-        for table in [flows, memory] {
-            assert_eq!(sized(&[], table), table);
-            let within = sized(&["--max-memory", "64M"], table);
-            assert_eq!(within, TableConfig::within(ByteSize(64 << 20)));
-            let counted = sized(&["--max-flows", "9"], table);
-            assert_eq!((counted.max_flows, counted.max_memory), (9, None));
-        }
-        let counted = sized(&["--max-flows-v6", "9"], memory);
-        assert_eq!(counted.max_flows, TableConfig::default().max_flows);
-        assert_eq!((counted.flows_v6(), counted.max_memory), (9, None));
-    }
 }

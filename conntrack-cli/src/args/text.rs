@@ -7,9 +7,10 @@ pub(super) const ABOUT: &str = "Connection tracking in eBPF: follows every conne
     interfaces you name, by nf_conntrack's rules";
 
 pub(super) const EXIT_CODES: &str = "\
-Exit codes: 0 done (an empty list too); 1 no such flow (list KEY, delete); 2 bad
-arguments or configuration; 3 it failed at run time. `doctor`: 4 works with
-fallbacks; 5 can't work here. Data goes to stdout, words to stderr.";
+Exit codes: 0 done (an empty list too); 1 no such flow or ban (list KEY, delete,
+unban), a ban that must not be, a flush answered with no; 2 bad arguments or
+configuration; 3 it failed at run time. `doctor`: 4 works with fallbacks; 5 can't
+work here. Data goes to stdout, words to stderr.";
 
 pub(super) const MORE: &str = "\
 Examples:
@@ -20,7 +21,10 @@ Examples:
   {program} list --watch
   {program} stats --interval 5
   {program} delete -p udp --src 10.0.0.7
+  {program} ban 203.0.113.0/24 --ttl 10m --reason scan
+  {program} banned
   {program} config set tcp_timeout_established=86400
+  {program} resize --max-flows 1000000  room for more, without a gap
   {program} upgrade                     this binary's programs, without a gap
   {program} replay capture.pcapng -o session
   {program} detach
@@ -28,14 +32,16 @@ Examples:
 
 Exit codes:
   0  done; an empty list is still 0
-  1  the flow that was asked for isn't there; `delete` found nothing
+  1  the flow or ban that was asked for isn't there; a ban would cut off this host
+     or its operator; flush was answered with no
   2  bad arguments or configuration
   3  it failed at run time: no permission, not attached, the kernel said no
   4  doctor: works, with fallbacks
   5  doctor: can't work here
 Data goes to stdout, words to stderr.
 
-Environment: NO_COLOR (no colours), RUST_LOG (what is logged to stderr).";
+Environment: NO_COLOR (no colours), RUST_LOG (what is logged to stderr),
+CONNTRACK_STATE_DIR (where bans are kept over a restart; empty: nowhere).";
 
 pub(super) const ATTACH: &str = "\
 Examples:
@@ -96,6 +102,23 @@ It needs a binary whose maps have the same layout (`status` shows the layout). A
 tracker of another layout has to be detached, and its flows are lost: see `detach
 --help`. A tracker in the foreground ends with its process: start that anew.";
 
+pub(super) const RESIZE: &str = "\
+Examples:
+  {program} resize --max-flows 1000000
+  {program} resize --max-memory 512M
+  {program} -c conntrack.yaml resize
+
+The tracker gets new tables, and flows move there: with their next packet, or by this
+command, which waits for the last of them. No packet passes unseen, no flow is lost,
+counters and events go on; who has the tracker open finds the new tables by itself.
+Without a size it is the configuration file's. With --max-flows alone there is room for
+half as many IPv6 flows, with --max-flows-v6 alone the IPv4 table stays as it is.
+
+Both tables take memory until it is done. A size of which the flows there are would take
+more than 80 %, or that takes more memory than there is, is refused, and nothing is
+changed (exit code 2). If it is killed on the way, the tracker runs on with both tables; `status` says so,
+and another `resize` ends it. A tracker in the foreground can't be resized.";
+
 pub(super) const DOCTOR: &str = "\
 Exit codes: 0 everything; 4 works with fallbacks; 5 can't work here.";
 
@@ -139,6 +162,57 @@ pub(super) const FLUSH: &str = "\
 Deletes every flow there is, and says on stderr how many. At a terminal it asks
 first; elsewhere it needs --yes (exit code 2 without). Flows that begin meanwhile
 stay. No packet is lost: the next one of a deleted flow begins it anew.";
+
+pub(super) const BAN: &str = "\
+Examples:
+  {program} ban 203.0.113.7 --ttl 10m --reason 'ssh scan'
+  {program} ban 203.0.113.0/24 --scope tcp/443
+  {program} ban 2001:db8::7                 its /64; with --exact itself alone
+  {program} ban 198.51.100.0/22 --dry-run   what would be dropped? see `banned`
+  {program} ban --file drop.txt --list drop --replace
+  {program} ban --file drop.txt --preview     what would it cut?
+  {program} ban 0.0.0.0/1 --force --confirm 60s && {program} confirm
+
+From the next packet on, in every flow, also those that are there; they go on when
+the ban ends. The kernel counts its time, whether or not anything of ours runs. What
+is banned already is changed: time, reason, direction; its counts go on.
+
+Never dropped are this host's own addresses, loopback, the default gateways, neighbour
+discovery, ARP, the other ends of SSH sessions, and what `allow` or the configuration
+says. A ban that touches them is refused with the reason, exit code 1. With --force it
+is made; they pass all the same.";
+
+pub(super) const UNBAN: &str = "\
+Examples:
+  {program} unban 203.0.113.7
+  {program} unban 203.0.113.7 --except      though 203.0.113.0/24 is banned
+  {program} unban 203.0.113.0/24 --scope tcp/443
+  {program} unban --list drop
+  {program} unban --all
+
+Exactly what was banned: an address that a banned network contains is not unbanned by
+itself; then the network is named, exit code 1. An IPv6 address stands for its /64
+as well. What is not banned is exit code 1, too.";
+
+pub(super) const BANNED: &str = "\
+Examples:
+  {program} banned
+  {program} banned 203.0.113.7              what concerns it
+  {program} banned --origin manual -o json
+  {program} banned --lists
+  {program} banned --origin list:drop -o ipset
+
+LEFT is how long it lasts still; bytes are IP total lengths. HITS are packets that were
+dropped, or that a dry run counted. In no order.";
+
+pub(super) const ALLOW: &str = "\
+Examples:
+  {program} allow 192.0.2.10
+  {program} allow 192.0.2.10 --remove
+  {program} allow                           all of it, with how often it won
+
+What is allowed wins over every ban. `guard` is what the host and its operators need:
+it is found out anew with each command about bans.";
 
 pub(super) const CONFIG: &str = "\
 Examples:

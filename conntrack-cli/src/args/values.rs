@@ -9,6 +9,7 @@ use conntrack::NetnsRef;
 use conntrack_core::ByteSize;
 use conntrack_core::Config;
 use conntrack_core::TableConfig;
+use conntrack_core::ban::REASON_MAX;
 use ipnet::IpNet;
 
 /// A span of time, given in seconds: `2`, `0.5`.
@@ -69,6 +70,39 @@ pub(super) fn netns(text: &str) -> Result<NetnsRef, String> {
 /// A number of flows that a table can have.
 pub(super) fn max_flows() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=i64::from(TableConfig::MAX_FLOWS))
+}
+
+/// Whom a ban is of, as it was written.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Network {
+    /// An address without a prefix.
+    Addr(IpAddr),
+    /// A network.
+    Net(IpNet),
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(addr) => Ok(Self::Addr(addr)),
+            Err(_) => network(text).map(Self::Net),
+        }
+    }
+}
+
+/// Whom a ban is of.
+pub(super) fn ban_network(text: &str) -> Result<Network, String> {
+    text.parse()
+}
+
+/// Why somebody is banned.
+pub(super) fn reason(text: &str) -> Result<String, String> {
+    match text.len() <= REASON_MAX {
+        true => Ok(text.to_owned()),
+        false => Err(format!("expected at most {REASON_MAX} bytes")),
+    }
 }
 
 /// A network; an address is the network of itself.

@@ -5,8 +5,6 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 use std::time::Instant;
-use std::time::SystemTime;
-use std::time::UNIX_EPOCH;
 
 use conntrack::Attached;
 use conntrack::ErrorKind;
@@ -16,14 +14,15 @@ use conntrack_core::AttachConfig;
 use conntrack_core::Config;
 use conntrack_core::Family;
 use conntrack_core::Mode;
-use conntrack_core::Timestamp;
 
 use super::Context;
 use super::follow::Following;
 use super::follow::left_out;
+use super::now;
 use super::stats::Readings;
 use crate::args::AttachArgs;
 use crate::failure::Failure;
+use crate::failure::program;
 use crate::failure::say;
 use crate::output;
 use crate::signals::Signals;
@@ -45,13 +44,16 @@ pub(crate) struct Wish {
 
 /// Attaches, as the command line says.
 pub(crate) fn run(args: &AttachArgs, mut context: Context) -> Result<ExitCode, Failure> {
-    args.size(&mut context.config.table);
+    args.size.apply(&mut context.config.table);
+    if args.no_persist {
+        context.config.state_dir = None;
+    }
     let wish = Wish {
         interfaces: args.which.names(),
         mode: args.mode,
         foreground: args.foreground.then_some(args.interval.0),
         follow: args.follow,
-        sized: args.sizes(),
+        sized: args.size.given(),
     };
     start(context, wish)
 }
@@ -162,7 +164,8 @@ fn add(tracker: &Tracker, context: &Context, sized: bool) -> Result<Attached, Fa
     let instance = &context.instance;
     if sized {
         let text = format!(
-            "instance {instance} is running: its tables have the size they have; detach it first"
+            "instance {instance} is running: `{} resize` gives its tables another size",
+            program()
         );
         return Err(Failure::Runtime(text));
     }
@@ -243,11 +246,4 @@ fn keep(
         let line = output::stats::one_line(now(), &readings.next()?);
         writeln!(io::stdout(), "{line}").map_err(Failure::output)?;
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Timestamp(since.map_or(0, |since| {
-        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-    }))
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::path::PathBuf;
 
 use conntrack::ErrorKind;
 use conntrack::NetnsRef;
@@ -14,6 +15,9 @@ use crate::failure::Failure;
 use crate::failure::program;
 use crate::failure::say;
 use crate::terminal::clean;
+
+/// Wins over the configuration's `state_dir`; empty: bans are not kept.
+const STATE_DIR: &str = "CONNTRACK_STATE_DIR";
 
 /// The configuration, and which tracker is meant.
 #[derive(Debug)]
@@ -32,10 +36,13 @@ pub(crate) struct Context {
 impl Context {
     /// Reads the configuration file, if one is named.
     pub(crate) fn new(args: &GlobalArgs) -> Result<Self, Failure> {
-        let config = match &args.config {
+        let mut config = match &args.config {
             Some(path) => read_config(path)?,
             None => Config::default(),
         };
+        if let Some(dir) = std::env::var_os(STATE_DIR) {
+            config.state_dir = Some(PathBuf::from(dir)).filter(|dir| !dir.as_os_str().is_empty());
+        }
         Ok(Self {
             instance: args.instance.as_ref().unwrap_or(&config.instance).clone(),
             netns: args.netns.clone().unwrap_or_default(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use conntrack::Event;
 use conntrack::Events;
+use conntrack::What;
 use conntrack_core::EventType;
 use conntrack_core::format::event_line;
 
@@ -21,6 +22,9 @@ use crate::signals::Signals;
 
 /// How often it is looked whether there is still a tracker.
 const ALIVE: Duration = Duration::from_secs(1);
+
+/// So many are shown before it is looked whether to go on.
+const AT_ONCE: u64 = 4096;
 
 /// Shows events until it is interrupted, or the tracker is detached.
 pub(crate) fn run(args: &EventsArgs, context: &Context) -> Result<ExitCode, Failure> {
@@ -42,32 +46,57 @@ pub(crate) fn run(args: &EventsArgs, context: &Context) -> Result<ExitCode, Fail
     let mut out = Output::new(args.output);
     let mut left = args.count.unwrap_or(u64::MAX);
     loop {
-        left = drain(&mut events, &mut out, left)?;
+        let shown = show(&mut events, &mut out, left.min(AT_ONCE))?;
+        left -= shown;
         out.flush().map_err(Failure::output)?;
-        if left == 0 || signals.wait_with(&events, ALIVE)? {
+        if left == 0 {
             return Ok(ExitCode::SUCCESS);
         }
-        if tracker.is_detached() {
-            left = drain(&mut events, &mut out, left)?;
-            out.flush().map_err(Failure::output)?;
-            return match left {
-                0 => Ok(ExitCode::SUCCESS),
-                _ => Err(context.detached()),
-            };
+        // They may come faster than they are shown: then there is always more.
+        let more = shown == AT_ONCE;
+        let interrupted = signals.wait_with(&events, if more { Duration::ZERO } else { ALIVE })?;
+        if !interrupted && !tracker.is_detached() {
+            continue;
         }
+        left -= show_rest(&mut events, &mut out, left)?;
+        out.flush().map_err(Failure::output)?;
+        return match interrupted || left == 0 {
+            true => Ok(ExitCode::SUCCESS),
+            false => Err(context.detached()),
+        };
     }
 }
 
-/// Shows what is there; how many of `left` are left.
-fn drain(events: &mut Events, out: &mut Output, mut left: u64) -> Result<u64, Failure> {
-    while left > 0 {
+/// Shows what is there, at most so many; how many there were.
+fn show(events: &mut Events, out: &mut Output, most: u64) -> Result<u64, Failure> {
+    for shown in 0..most {
+        let Some(event) = events.try_next()? else {
+            return Ok(shown);
+        };
+        out.event(&event).map_err(Failure::output)?;
+    }
+    Ok(most)
+}
+
+/// Shows what has come by now, and what was lost of it, at most so many; how many there
+/// were.
+fn show_rest(events: &mut Events, out: &mut Output, most: u64) -> Result<u64, Failure> {
+    let end = events.total();
+    let mut shown = 0;
+    while shown < most {
         let Some(event) = events.try_next()? else {
             break;
         };
-        out.event(&event).map_err(Failure::output)?;
-        left -= 1;
+        let is_late = event.seq >= end;
+        if !is_late || matches!(event.what, What::Lost(_)) {
+            out.event(&event).map_err(Failure::output)?;
+            shown += 1;
+        }
+        if is_late {
+            break;
+        }
     }
-    Ok(left)
+    Ok(shown)
 }
 
 /// Lines, one an event.

@@ -8,7 +8,6 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use std::time::Instant;
 
 use conntrack::Replay;
 use conntrack_core::Counters;
@@ -26,10 +25,7 @@ use crate::failure::Failure;
 use crate::failure::say;
 use crate::output;
 use crate::output::counted;
-use crate::terminal;
-
-/// Between two updates of the progress line.
-const UPDATE: Duration = Duration::from_millis(200);
+use crate::progress::Progress;
 
 /// Sends a capture through the packet path and shows what came of it.
 pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Failure> {
@@ -41,7 +37,7 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Fail
     let (reader, length) = open(&args.file).map_err(|error| Failure::opening(&name, &error))?;
     let mut capture = Capture::open(reader).map_err(|error| Failure::doing(&name, error))?;
     let mut replay = Replay::new(context.config.clone())?;
-    let mut progress = Progress::new(length);
+    let mut progress = Progress::new("packets", length);
     let read = feed(&mut capture, &mut replay, &mut progress)?;
     progress.end();
 
@@ -142,49 +138,4 @@ fn show_stats(format: Format, counters: Counters, span: Duration) -> Result<(), 
     }
     .and_then(|()| out.flush())
     .map_err(Failure::output)
-}
-
-/// A line on the terminal that says how far it is.
-#[derive(Debug)]
-struct Progress {
-    length: Option<u64>,
-    next: Option<Instant>,
-    shown: bool,
-}
-
-impl Progress {
-    /// Nothing is shown at first: most captures are small.
-    fn new(length: Option<u64>) -> Self {
-        let next = terminal::can_show_progress().then(|| Instant::now() + UPDATE * 3);
-        Self {
-            length,
-            next,
-            shown: false,
-        }
-    }
-
-    /// Shows where it is, if the last time is long enough ago.
-    fn show(&mut self, position: u64, packets: u64) {
-        // The clock is asked now and then only.
-        let Some(next) = self.next.filter(|_| packets.is_multiple_of(256)) else {
-            return;
-        };
-        if Instant::now() < next {
-            return;
-        }
-        self.next = Some(Instant::now() + UPDATE);
-        self.shown = true;
-        let part = match self.length {
-            Some(length) if length > 0 => format!("{:>3}%, ", position * 100 / length),
-            _ => String::new(),
-        };
-        let _ = write!(io::stderr(), "\r{part}{packets} packets\x1b[K");
-    }
-
-    /// Takes the line away.
-    fn end(&self) {
-        if self.shown {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! Everything that is shown, and nothing of how it was found out.
 
+pub(crate) mod bans;
 mod csv;
 pub(crate) mod doctor;
 mod flows;

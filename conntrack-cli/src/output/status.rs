@@ -59,6 +59,11 @@ pub(crate) fn text(status: &Status, verbose: bool, out: &mut impl Write) -> io::
                     version's programs: `upgrade` ends it";
         line(out, "", text)?;
     }
+    if status.resize_unfinished {
+        let text = "a resize is under way or was cut short, flows may be in the old tables and in \
+                    the new ones: `resize` ends it";
+        line(out, "", text)?;
+    }
     line(out, "maps", format!("of layout {abi}: {maps}"))?;
     let facts = status.kernel.facts.iter().map(|(name, holds)| {
         let no = if *holds { "" } else { "no " };

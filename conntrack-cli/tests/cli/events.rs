@@ -84,8 +84,12 @@ fn event(line: &str) -> Value {
 
 /// A datagram from a port that has sent none yet, to nobody.
 fn datagram(netns: &Netns) {
+    datagram_from(netns, 0);
+}
+
+fn datagram_from(netns: &Netns, port: u16) {
     netns.inside(|| {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = UdpSocket::bind(("127.0.0.1", port)).unwrap();
         socket.send_to(b"?", "127.0.0.1:9").unwrap();
     });
 }
@@ -207,9 +211,10 @@ fn expired_flows_go_without_a_process() {
     netns.run(&["attach", "lo", "-c", file]).ok();
     std::fs::remove_file(&config).unwrap();
     let mut listening = Listening::start(&netns, &["-o", "jsonl", "-e", "destroy"]);
+    // Each has a source port of its own: two from one port are one flow.
     let mut sent = 0;
     let first = listening.first(|| {
-        datagram(&netns);
+        datagram_from(&netns, 20_000 + sent);
         sent += 1;
     });
     let event = event(&first);
@@ -251,8 +256,8 @@ fn sweep_takes_out_at_once() {
         .ok();
     std::fs::remove_file(&config).unwrap();
     netns.inside(|| {
-        for _ in 0..10 {
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for port in 20_000..20_010 {
+            let socket = UdpSocket::bind(("127.0.0.1", port)).unwrap();
             socket.send_to(b"?", "127.0.0.1:9").unwrap();
         }
     });
@@ -267,7 +272,10 @@ fn sweep_takes_out_at_once() {
     pending(10);
     let run = netns.run(&["sweep"]);
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert_eq!(run.stderr, "10 expired flows have been removed\n");
+    assert_eq!(
+        run.stderr,
+        "conntrack: 10 expired flows have been removed\n"
+    );
     pending(0);
     netns.run(&["detach"]).ok();
 }

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod arguments;
+mod ban;
+mod ban_list;
 mod config;
 mod demo;
 mod doctor;
@@ -18,9 +20,11 @@ mod netns;
 mod packets;
 mod remove;
 mod replay;
+mod resize;
 mod run;
 mod schema;
 mod sizes;
+mod ssh;
 mod terminal;
 mod traces;
 mod unprivileged;

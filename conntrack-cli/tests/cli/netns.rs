@@ -4,6 +4,8 @@ use std::io::Read;
 use std::io::Write;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::process;
 use std::process::Command;
 use std::sync::atomic::AtomicU32;
@@ -49,9 +51,15 @@ impl Netns {
         let mut command = program();
         let name = self.name.as_str();
         command
+            .env("CONNTRACK_STATE_DIR", self.state_dir())
             .args(["--netns", name, "--instance", name])
             .args(args);
         command
+    }
+
+    /// Where bans are kept over a restart.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        std::env::temp_dir().join(format!("{}-state", self.name))
     }
 
     /// Runs it.
@@ -78,12 +86,25 @@ impl Netns {
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             (client, listener.accept().unwrap().0)
         });
+        self.talk(&mut client, &mut server);
+        (client, server)
+    }
+
+    /// A byte each way.
+    pub(crate) fn talk(&self, client: &mut TcpStream, server: &mut TcpStream) {
         let mut byte = [0];
         client.write_all(b"?").unwrap();
         server.read_exact(&mut byte).unwrap();
         server.write_all(b"!").unwrap();
         client.read_exact(&mut byte).unwrap();
-        (client, server)
+    }
+
+    /// A datagram from an address of this host to another.
+    pub(crate) fn datagrams_from(&self, addr: &str) {
+        self.inside(|| {
+            let socket = UdpSocket::bind((addr, 20_000)).unwrap();
+            socket.send_to(b"?", "127.0.0.1:9").unwrap();
+        });
     }
 }
 
@@ -92,5 +113,6 @@ impl Drop for Netns {
         // Whatever state the test left; nothing attached is an error here.
         self.run(&["detach"]);
         finish(Command::new("ip").args(["netns", "del", &self.name]));
+        let _ = std::fs::remove_dir_all(self.state_dir());
     }
 }

@@ -63,7 +63,7 @@ fn the_kernel_stays_within_the_memory() {
 
 #[test]
 #[ignore = "root"]
-fn sizes_are_for_the_beginning() {
+fn attaching_again_does_not_resize() {
     let netns = Netns::new();
     netns.ip("link add a0 type veth peer name a1");
     let little = netns.run(&["attach", "lo", "--max-memory", "100K"]);
@@ -76,7 +76,7 @@ fn sizes_are_for_the_beginning() {
     // The same file says nothing new, another size does.
     netns.run(&["-c", yaml, "attach", "a0"]).ok();
     let sized = netns.run(&["attach", "a1", "--max-memory", "64M"]);
-    sized.failed(3, "tables");
+    sized.failed(3, "resize` gives its tables another size");
     let other = File::new(b"table:\n  max_memory: 64M\n");
     let other = other.path.to_str().unwrap();
     let kept = netns.run(&["-c", other, "attach", "a1"]);

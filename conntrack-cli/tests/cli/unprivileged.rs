@@ -65,6 +65,7 @@ fn without_privileges_it_says_so() {
         &["flush", "--yes"],
         &["config", "get"],
         &["upgrade"],
+        &["resize", "--max-flows", "2000"],
         &["detach"],
     ] {
         let args = [command, &["--instance", &netns.name]].concat();

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::flow::Flow;
 use crate::flow::Side;
+use crate::format::line::Line;
 
 /// A line of conntrack-tools; made by [`conntrack_line`] and [`extended_line`].
 #[derive(Copy, Clone, Debug)]
@@ -30,40 +31,45 @@ pub fn extended_line(flow: &Flow) -> ConntrackLine<'_> {
     }
 }
 
-fn write_side(f: &mut fmt::Formatter<'_>, side: &Side) -> fmt::Result {
-    let Side {
-        tuple,
-        packets,
-        bytes,
-        ..
-    } = side;
-    write!(f, "{tuple} packets={packets} bytes={bytes} ")
+fn side(line: &mut Line, side: &Side) -> fmt::Result {
+    line.tuple(&side.tuple)?;
+    line.field(" packets=", side.packets)?;
+    line.field(" bytes=", side.bytes)?;
+    line.text(" ")
+}
+
+impl ConntrackLine<'_> {
+    fn line(self) -> Result<Line, fmt::Error> {
+        let flow = self.flow;
+        let mut line = Line::new();
+        if self.with_family {
+            line.padded(flow.family.name(), 8)?;
+            line.field(" ", flow.family.number())?;
+            line.text(" ")?;
+        }
+        line.padded(flow.protocol.name().unwrap_or("unknown"), 8)?;
+        line.field(" ", flow.protocol.0)?;
+        line.field(" ", flow.timeout.as_secs())?;
+        line.text(" ")?;
+        if let Some(state) = flow.state.name() {
+            line.text(state)?;
+            line.text(" ")?;
+        }
+        side(&mut line, &flow.original)?;
+        if !flow.seen_reply {
+            line.text("[UNREPLIED] ")?;
+        }
+        side(&mut line, &flow.reply)?;
+        if flow.assured {
+            line.text("[ASSURED] ")?;
+        }
+        line.text("mark=0 use=1")?;
+        Ok(line)
+    }
 }
 
 impl fmt::Display for ConntrackLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flow = self.flow;
-        if self.with_family {
-            write!(f, "{:<8} {} ", flow.family, flow.family.number())?;
-        }
-        let name = flow.protocol.name().unwrap_or("unknown");
-        write!(
-            f,
-            "{name:<8} {} {} ",
-            flow.protocol.0,
-            flow.timeout.as_secs()
-        )?;
-        if let Some(state) = flow.state.name() {
-            write!(f, "{state} ")?;
-        }
-        write_side(f, &flow.original)?;
-        if !flow.seen_reply {
-            f.write_str("[UNREPLIED] ")?;
-        }
-        write_side(f, &flow.reply)?;
-        if flow.assured {
-            f.write_str("[ASSURED] ")?;
-        }
-        f.write_str("mark=0 use=1")
+        f.write_str(self.line()?.as_str())
     }
 }

@@ -3,6 +3,7 @@
 
 mod conntrack;
 mod event;
+pub(crate) mod line;
 mod session;
 mod units;
 

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::de::MapAccess;
 use serde::de::SeqAccess;
 
@@ -15,7 +17,9 @@ use super::scalar::Scalar;
 use super::scalar::Value;
 use super::section::Fields;
 use super::section::Section;
+use crate::ban::parse_net;
 use crate::bytes::ByteSize;
+use crate::config::BansConfig;
 use crate::config::Config;
 use crate::config::LegacyIp;
 use crate::config::MacAddr;
@@ -53,13 +57,16 @@ impl Section for Root {
     type Output = Config;
 
     fn key(name: &str) -> Option<&'static str> {
-        const KEYS: [&str; 8] = [
+        const KEYS: [&str; 11] = [
             "interfaces",
             "mode",
             "instance",
             "table",
             "sweep",
             "conntrack",
+            "bans",
+            "state_dir",
+            "allow",
             "ips",
             "threshold",
         ];
@@ -104,6 +111,25 @@ impl Section for Root {
             "conntrack" => {
                 let section = Conntrack(config.conntrack);
                 config.conntrack = map.next_value_seed(Fields { at, section })?;
+            }
+            "bans" => {
+                let section = Bans(config.bans);
+                config.bans = map.next_value_seed(Fields { at, section })?;
+            }
+            "state_dir" => {
+                let check = |scalar: Scalar| {
+                    let text = scalar.text("a folder, or \"\"")?;
+                    match text.as_str() {
+                        "" => Ok(None),
+                        text if text.starts_with('/') => Ok(Some(PathBuf::from(text))),
+                        text => Err(format!("expected a path from /, found {text:?}").into()),
+                    }
+                };
+                config.state_dir = map.next_value_seed(Value { at, check })?;
+            }
+            "allow" => {
+                let item = NetworkItem;
+                config.allow = map.next_value_seed(List { at, item })?;
             }
             "ips" => {
                 let item = LegacyItem;
@@ -224,6 +250,53 @@ impl Section for Sweep {
 
     fn finish(self) -> Result<SweepConfig, Fault> {
         Ok(self.0)
+    }
+}
+
+/// `bans:`.
+struct Bans(BansConfig);
+
+impl Section for Bans {
+    type Output = BansConfig;
+
+    fn key(name: &str) -> Option<&'static str> {
+        one_of(&["max"], name)
+    }
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        _key: &'static str,
+        at: At<'_>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let check = |scalar: Scalar| optional_u32(scalar, 1, BansConfig::MAX);
+        let value = map.next_value_seed(Value { at, check })?;
+        self.0.max = value.unwrap_or(self.0.max);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<BansConfig, Fault> {
+        Ok(self.0)
+    }
+}
+
+/// An entry of `allow:`.
+struct NetworkItem;
+
+impl Item for NetworkItem {
+    type Output = IpNet;
+
+    fn next<'de, A: SeqAccess<'de>>(
+        &self,
+        at: At<'_>,
+        items: &mut A,
+    ) -> Result<Option<IpNet>, A::Error> {
+        let check = |scalar: Scalar| {
+            let text = scalar.text("an address or a network")?;
+            let net = parse_net(&text).map_err(|error| error.to_string())?;
+            Ok(net.0)
+        };
+        items.next_element_seed(Value { at, check })
     }
 }
 

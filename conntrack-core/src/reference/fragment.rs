@@ -27,7 +27,7 @@ pub(super) struct Id {
 
 /// A fragment: which part of its packet it is, in bytes.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub(super) struct Fragment {
+pub(crate) struct Fragment {
     pub(super) id: Id,
     /// 0 is the first.
     pub(super) offset: u32,

@@ -21,20 +21,20 @@ const DESTINATION: u8 = 60;
 
 /// An IP packet, up to its payload.
 #[derive(Clone, Debug)]
-pub(super) struct Ip<'a> {
-    pub(super) src: IpAddr,
+pub(crate) struct Ip<'a> {
+    pub(crate) src: IpAddr,
     pub(super) dst: IpAddr,
-    pub(super) protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// IP total length, less IPv6's fragment headers.
     pub(super) bytes: u64,
-    pub(super) hop_limit: u8,
-    pub(super) fragment: Option<Fragment>,
-    pub(super) payload: &'a [u8],
+    pub(crate) hop_limit: u8,
+    pub(crate) fragment: Option<Fragment>,
+    pub(crate) payload: &'a [u8],
 }
 
 /// Why there is no [`Ip`].
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// IP drops it, or it is no IP.
     ByIp,
     /// Its headers do not lead to a protocol.
@@ -44,13 +44,13 @@ pub(super) enum Refused {
 }
 
 /// Big-endian 16 bits at an offset.
-pub(super) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     let field = bytes.get(at..)?.first_chunk()?;
     Some(u16::from_be_bytes(*field))
 }
 
 /// Big-endian 32 bits at an offset.
-pub(super) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     let field = bytes.get(at..)?.first_chunk()?;
     Some(u32::from_be_bytes(*field))
 }
@@ -65,7 +65,7 @@ fn v6_at(bytes: &[u8], at: usize) -> Option<IpAddr> {
 }
 
 /// A packet from the wire; bytes behind it do not count.
-pub(super) fn parse(bytes: &[u8]) -> Result<Ip<'_>, Refused> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Ip<'_>, Refused> {
     match bytes.first().map(|first| first >> 4) {
         Some(4) => {
             let total = usize::from(be16(bytes, 2).ok_or(Refused::ByIp)?);

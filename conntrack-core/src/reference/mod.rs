@@ -30,7 +30,7 @@
 mod checksum;
 mod fragment;
 mod icmp;
-mod ip;
+pub(crate) mod ip;
 mod options;
 mod packet;
 mod parse;
@@ -41,6 +41,19 @@ mod tcp_reset;
 mod tcp_window;
 mod tracker;
 mod udp;
+
+/// The machines by themselves, for who puts them into a state and asks what one
+/// segment or chunk does there.
+pub mod machine {
+    pub use super::packet::Options;
+    pub use super::packet::Segment;
+    pub use super::sctp_table::next as sctp_next;
+    pub use super::tcp::Last;
+    pub use super::tcp::Tcp;
+    pub use super::tcp_window::End;
+    pub use super::tracker::Answer;
+    pub use super::tracker::Status;
+}
 
 pub use tcp::Edges;
 pub use tracker::Class;

@@ -50,28 +50,32 @@ pub(super) enum Body {
 
 /// A TCP segment, numbers in host order.
 #[derive(Clone, Eq, PartialEq, Debug, Default)]
-pub(super) struct Segment {
-    pub(super) seq: u32,
-    pub(super) ack: u32,
-    pub(super) flags: u8,
+pub struct Segment {
+    /// Its number.
+    pub seq: u32,
+    /// What it acknowledges.
+    pub ack: u32,
+    /// The flags byte: FIN 1 to CWR 128.
+    pub flags: u8,
     /// As sent: unscaled.
-    pub(super) window: u16,
+    pub window: u16,
     /// Payload bytes.
-    pub(super) payload: u32,
-    pub(super) options: Options,
+    pub payload: u32,
+    /// What its header has more.
+    pub options: Options,
 }
 
 /// What TCP's options say, if there are any.
 #[derive(Clone, Eq, PartialEq, Debug, Default)]
-pub(super) struct Options {
+pub struct Options {
     /// The header is longer than 20 bytes.
-    pub(super) some: bool,
+    pub some: bool,
     /// Window scale, at most 14.
-    pub(super) scale: Option<u8>,
+    pub scale: Option<u8>,
     /// SACK permitted.
-    pub(super) sack_permitted: bool,
+    pub sack_permitted: bool,
     /// Right edges of the first SACK option with any.
-    pub(super) edges: Vec<u32>,
+    pub edges: Vec<u32>,
 }
 
 /// An SCTP packet.

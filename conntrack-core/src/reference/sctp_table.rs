@@ -64,7 +64,7 @@ pub(super) fn matters(kind: u8) -> bool {
 
 /// Where a chunk leads; `None` makes its packet INVALID. Chunks that do not
 /// matter leave the state as it is.
-pub(super) fn next(direction: Direction, kind: u8, state: SctpState) -> Option<SctpState> {
+pub fn next(direction: Direction, kind: u8, state: SctpState) -> Option<SctpState> {
     match TABLE.iter().find(|(chunk, _)| *chunk == kind) {
         Some((_, rows)) => rows[direction as usize][state as usize],
         None => Some(state),

@@ -19,10 +19,13 @@ use crate::timeout::Timeout;
 
 /// A TCP connection.
 #[derive(Clone, Debug)]
-pub(super) struct Tcp {
-    pub(super) state: TcpState,
-    pub(super) ends: [End; 2],
-    pub(super) last: Last,
+pub struct Tcp {
+    /// Where it stands.
+    pub state: TcpState,
+    /// What is known of either end, by [`Direction`].
+    pub ends: [End; 2],
+    /// Which segments are remembered.
+    pub last: Last,
 }
 
 /// What is known of one end of a TCP connection, sequence numbers as sent. A
@@ -47,22 +50,29 @@ pub struct Edges {
 /// let through, its kind and direction; of the last that was an ACK inside the
 /// window or was ignored, its numbers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Last {
-    pub(super) kind: Option<Kind>,
-    pub(super) direction: usize,
-    pub(super) seq: u32,
-    pub(super) ack: u32,
-    pub(super) end: u32,
-    pub(super) window: u16,
+pub struct Last {
+    /// Of the last segment that was let through; `None` if there was none.
+    pub kind: Option<Kind>,
+    /// Its [`Direction`] as a number, and that of the one that is remembered.
+    pub direction: usize,
+    /// Of the remembered one.
+    pub seq: u32,
+    /// Its ack.
+    pub ack: u32,
+    /// Behind its last byte.
+    pub end: u32,
+    /// Its window as sent.
+    pub window: u16,
     /// How often the segment came again; 256 times are none.
-    pub(super) again: u8,
+    pub again: u8,
     /// What an ignored SYN offered.
-    scale: Option<u8>,
-    sack_permitted: bool,
+    pub scale: Option<u8>,
+    /// As well.
+    pub sack_permitted: bool,
     /// An ignored SYN may draw a challenge ACK (RFC 5961).
-    challenge: bool,
+    pub challenge: bool,
     /// Both ends sent a SYN.
-    simultaneous: bool,
+    pub simultaneous: bool,
 }
 
 impl Tcp {
@@ -116,8 +126,8 @@ impl Tcp {
         }
     }
 
-    /// A segment of the flow.
-    pub(super) fn segment(
+    /// A segment of the flow: what is answered, and it has changed what it changes.
+    pub fn segment(
         &mut self,
         direction: Direction,
         segment: &Segment,
@@ -171,21 +181,33 @@ impl Tcp {
             }
             _ => {}
         }
-        if judged {
-            let liberal = settings.tcp_be_liberal;
-            match tcp_window::judge(&mut self.ends, self.state, direction, segment, liberal) {
-                Window::Inside { whole } => {
-                    if whole && kind == Kind::Ack {
-                        self.recognise(direction, segment);
-                    }
-                }
-                Window::Ignore => return Answer::Ignore,
-                Window::Invalid => {
-                    return tcp_reset::mismatch(self, direction, kind, status, settings);
-                }
-            }
+        if judged && let Err(answer) = self.judge_window(direction, kind, segment, status, settings)
+        {
+            return answer;
         }
         self.accept(direction, kind, old, next, status, settings)
+    }
+
+    /// Whether a segment is inside the window, and what to answer if it is not.
+    fn judge_window(
+        &mut self,
+        direction: Direction,
+        kind: Kind,
+        segment: &Segment,
+        status: &Status,
+        settings: &Sysctls,
+    ) -> Result<(), Answer> {
+        let liberal = settings.tcp_be_liberal;
+        match tcp_window::judge(&mut self.ends, self.state, direction, segment, liberal) {
+            Window::Inside { whole } => {
+                if whole && kind == Kind::Ack {
+                    self.recognise(direction, segment);
+                }
+                Ok(())
+            }
+            Window::Ignore => Err(Answer::Ignore),
+            Window::Invalid => Err(tcp_reset::mismatch(self, direction, kind, status, settings)),
+        }
     }
 
     /// A SYN on a flow that is over opens the tuple anew if an end had closed

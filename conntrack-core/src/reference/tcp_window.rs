@@ -18,27 +18,27 @@ const MAX_ACK_WINDOW: u32 = 66_000;
 
 /// What is known of one end.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
-pub(super) struct End {
+pub struct End {
     /// Highest sequence number sent, plus length.
-    pub(super) end: u32,
+    pub end: u32,
     /// Highest one that the other end allows it to send.
-    pub(super) max_end: u32,
+    pub max_end: u32,
     /// Largest window it granted; 0 before it is heard of.
-    pub(super) max_win: u32,
+    pub max_win: u32,
     /// Highest acknowledgment it sent.
-    pub(super) max_ack: Option<u32>,
+    pub max_ack: Option<u32>,
     /// Shift of its windows.
-    pub(super) scale: u8,
+    pub scale: u8,
     /// It offered window scaling.
-    pub(super) scales: bool,
+    pub scales: bool,
     /// It offered SACK, or may have.
-    pub(super) sacks: bool,
+    pub sacks: bool,
     /// It was the first to send a FIN.
-    pub(super) closed: bool,
+    pub closed: bool,
     /// Its history is lost: nothing of it is out of window.
-    pub(super) liberal: bool,
+    pub liberal: bool,
     /// It sent what nobody has acknowledged yet.
-    pub(super) unacked: bool,
+    pub unacked: bool,
 }
 
 /// What the window says of a segment.

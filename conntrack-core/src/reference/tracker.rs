@@ -43,9 +43,14 @@ pub enum Class {
 
 /// What a protocol's machine makes of a packet.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub(super) enum Answer {
+pub enum Answer {
     /// It counts, and the flow lives this long from now on.
-    Accept { timeout: Timeout, assured: bool },
+    Accept {
+        /// That of its new state, mostly.
+        timeout: Timeout,
+        /// The flow is ASSURED from now on, if it was not before.
+        assured: bool,
+    },
     /// It passes as the flow's, but counts for nothing.
     Ignore,
     /// It is none of the flow's.
@@ -60,11 +65,13 @@ pub(super) enum Answer {
 
 /// What a machine may know of its flow.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Status {
-    pub(super) seen_reply: bool,
-    pub(super) assured: bool,
+pub struct Status {
+    /// A packet of the reply direction was seen.
+    pub seen_reply: bool,
+    /// It is ASSURED.
+    pub assured: bool,
     /// Nanoseconds left of the flow's life.
-    pub(super) left: u64,
+    pub left: u64,
 }
 
 /// The part of a flow that its protocol keeps.

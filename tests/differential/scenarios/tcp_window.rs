@@ -15,6 +15,7 @@ pub(crate) fn add(catalogue: &mut Catalogue) {
     edges(catalogue);
     acks(catalogue);
     scaling(catalogue);
+    layouts(catalogue);
     sack(catalogue);
     repeats(catalogue);
     zero(catalogue);
@@ -204,6 +205,70 @@ fn scaling(c: &mut Catalogue) {
             .s(seg(ACK))
             .c(seg(ACK).seq(400_000).len(10));
     });
+}
+
+/// Options of a SYN as stacks write them, with a scale of 7, and the same with a byte
+/// that is wrong: what is read at a glance must be what a walk would find.
+const LAYOUTS: [(&str, &[u8]); 10] = [
+    (
+        "linux",
+        &[
+            2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7,
+        ],
+    ),
+    (
+        "linux_mss_length",
+        &[
+            2, 5, 5, 180, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7,
+        ],
+    ),
+    (
+        "linux_sack_length",
+        &[
+            2, 4, 5, 180, 4, 3, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7,
+        ],
+    ),
+    (
+        "linux_time_length",
+        &[2, 4, 5, 180, 4, 2, 8, 9, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7],
+    ),
+    (
+        "linux_ends_early",
+        &[
+            2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 0, 3, 3, 7,
+        ],
+    ),
+    (
+        "linux_scale_length",
+        &[
+            2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 4, 7,
+        ],
+    ),
+    ("windows", &[2, 4, 5, 180, 1, 3, 3, 7, 1, 1, 4, 2]),
+    ("windows_no_sack", &[2, 4, 5, 180, 1, 3, 3, 7, 1, 1, 1, 1]),
+    (
+        "windows_ends_early",
+        &[2, 4, 5, 180, 0, 3, 3, 7, 1, 1, 4, 2],
+    ),
+    (
+        "windows_mss_length",
+        &[2, 8, 5, 180, 1, 3, 3, 7, 1, 1, 4, 2],
+    ),
+];
+
+fn layouts(c: &mut Catalogue) {
+    for (name, options) in LAYOUTS {
+        c.both(&format!("tcp/scale/layout_{name}"), move |s| {
+            s.c(seg(SYN).seq(0).opt(options))
+                .s(seg(SYN | ACK).seq(0).opt(options))
+                .c(seg(ACK).win(100))
+                .s(seg(ACK).seq(1001).len(1))
+                .s(seg(ACK).seq(12_801).len(1))
+                .c(seg(ACK).len(500))
+                .s(seg(ACK).seq(1002).sack(End::Server, &[(201, 501)]))
+                .s(seg(ACK).seq(1002).sack(End::Server, &[(201, 90_000)]));
+        });
+    }
 }
 
 fn sack(c: &mut Catalogue) {

@@ -1,0 +1,258 @@
+//! Who is banned and who never, on a running instance. One process at a time changes
+//! it, under a lock of its own: the instance's may be held for good.
+
+use std::sync::MutexGuard;
+
+use conntrack_core::Ban;
+use conntrack_core::BanScope;
+use conntrack_core::BanSpec;
+use conntrack_core::BanTarget;
+use ipnet::IpNet;
+
+use super::Instance;
+use super::State;
+use crate::allow::Allow;
+use crate::allow::Allowed;
+use crate::allow::AllowedBy;
+use crate::allow::Touching;
+use crate::bans::BanList;
+use crate::bans::Bans;
+use crate::bans::ListReport;
+use crate::bans::ListSpec;
+use crate::bans::Listed;
+use crate::bans::Unbanned;
+use crate::bans::Walk;
+use crate::datapath::Maps;
+use crate::error::Result;
+use crate::guard;
+use crate::guard::Guarded;
+use crate::keeping::Folder;
+use crate::lock::Lock;
+use crate::records::Meta;
+
+/// What keeps others, in this process and elsewhere, from changing it meanwhile.
+struct Turn<'a> {
+    _state: MutexGuard<'a, State>,
+    _lock: Option<Lock>,
+}
+
+impl Instance {
+    fn turn(&self, purpose: &str) -> Result<Turn<'_>> {
+        let state = self.state();
+        let lock = state.dir.as_ref().map(|dir| dir.lock_policy(purpose));
+        Ok(Turn {
+            _lock: lock.transpose()?,
+            _state: state,
+        })
+    }
+
+    /// Finds out anew what must never be banned, and tells the packet path.
+    fn renew_guard(&self, maps: &Maps) -> Result<Vec<Guarded>> {
+        let guarded = guard::find(self.netns()?)?;
+        Allow::of(maps)?.guard(&guarded)?;
+        Ok(guarded)
+    }
+
+    /// Bans, or changes the ban of the same target, whose counts go on.
+    ///
+    /// # Errors
+    /// `Guarded` if it touches what must not be banned and is not forced; `InUse` if it
+    /// is to be confirmed and the target is banned already; `Invalid` for a reason, time
+    /// or origin that cannot be one; `NotFound` if the namespace is gone; or what the
+    /// kernel says.
+    pub fn ban(&self, spec: &BanSpec) -> Result<Ban> {
+        let _turn = self.turn("banning")?;
+        let datapath = self.datapath();
+        let guarded = self.renew_guard(&datapath.maps)?;
+        if !spec.force {
+            Allow::of(&datapath.maps)?.check(&spec.target.net(), &guarded)?;
+        }
+        let ban = Bans::of(&datapath.maps)?.put(spec)?;
+        if !ban.unconfirmed {
+            self.keep_single(&datapath.maps)?;
+        }
+        Ok(ban)
+    }
+
+    /// Keeps single bans over a restart, if it is one that does.
+    fn keep_single(&self, maps: &Maps) -> Result<()> {
+        self.folder(maps)?
+            .map_or(Ok(()), |folder| folder.save_single(maps))
+    }
+
+    /// The same of all that it keeps.
+    pub(super) fn keep_bans(&self) -> Result<()> {
+        let maps = &self.datapath().maps;
+        let Some(folder) = self.folder(maps)? else {
+            return Ok(());
+        };
+        folder.save_single(maps)?;
+        let lists = Bans::of(maps)?.lists()?;
+        lists
+            .iter()
+            .try_for_each(|list| folder.save_list(maps, &list.name))
+    }
+
+    /// Where it keeps its bans. Not if nobody else can open it: it ends with its
+    /// process, and so do they.
+    pub(super) fn folder(&self, maps: &Maps) -> Result<Option<Folder>> {
+        let meta = Meta::read(&maps.meta)?;
+        Ok(Folder::of(&meta.state, &self.name).filter(|_| meta.ready))
+    }
+
+    /// Loads a list of bans, under a name: all of it, or nothing. `progress` is told
+    /// now and then how many entries are in.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that cannot be one; `Other` if there is no room for so many
+    /// bans; `NotFound` if the namespace is gone; or what the kernel says. Nothing is
+    /// changed then. `Other`, too, if it is in force and could not be saved.
+    pub fn load_list(
+        &self,
+        spec: &ListSpec,
+        entries: &[Listed],
+        progress: impl FnMut(u64),
+    ) -> Result<ListReport> {
+        let _turn = self.turn("loading a list")?;
+        let datapath = self.datapath();
+        self.renew_guard(&datapath.maps)?;
+        let allowed = Touching::new(Allow::of(&datapath.maps)?.all()?);
+        let touches = |target: &BanTarget| allowed.touches(&target.net());
+        let report = Bans::of(&datapath.maps)?.load(spec, entries, touches, progress)?;
+        if let Some(folder) = self.folder(&datapath.maps)? {
+            folder.save_list(&datapath.maps, &spec.name)?;
+        }
+        Ok(report)
+    }
+
+    /// Ends the bans of a list, unless they are somebody else's, too; how many it had,
+    /// or `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// What the kernel says, or the file system.
+    pub fn unload_list(&self, name: &str) -> Result<Option<u64>> {
+        let _turn = self.turn("unloading a list")?;
+        let datapath = self.datapath();
+        let entries = Bans::of(&datapath.maps)?.unload(name)?;
+        if entries.is_some()
+            && let Some(folder) = self.folder(&datapath.maps)?
+        {
+            folder.save_list(&datapath.maps, name)?;
+        }
+        Ok(entries)
+    }
+
+    /// The lists in force, by name.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn lists(&self) -> Result<Vec<BanList>> {
+        Bans::of(&self.datapath().maps)?.lists()
+    }
+
+    /// Ends the bans of exactly this network, of one scope or of any.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn unban(&self, net: IpNet, scope: Option<BanScope>) -> Result<Unbanned> {
+        let _turn = self.turn("unbanning")?;
+        let datapath = self.datapath();
+        let unbanned = Bans::of(&datapath.maps)?.remove(net, scope)?;
+        if !unbanned.removed.is_empty() {
+            self.keep_single(&datapath.maps)?;
+        }
+        Ok(unbanned)
+    }
+
+    /// Ends all bans; how many there were.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn unban_all(&self) -> Result<u64> {
+        let _turn = self.turn("unbanning")?;
+        let datapath = self.datapath();
+        let count = Bans::of(&datapath.maps)?.clear()?;
+        if let Some(folder) = self.folder(&datapath.maps)? {
+            folder.forget_lists()?;
+            folder.save_single(&datapath.maps)?;
+        }
+        Ok(count)
+    }
+
+    /// The bans in force, as they are read.
+    ///
+    /// # Errors
+    /// The clocks cannot be read.
+    pub fn bans(&self) -> Result<Walk> {
+        Walk::new(&self.datapath().maps)
+    }
+
+    /// Confirms the bans that wait for it; how many.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn confirm(&self) -> Result<u64> {
+        let _turn = self.turn("confirming")?;
+        let datapath = self.datapath();
+        let count = Bans::of(&datapath.maps)?.confirm()?;
+        if count != 0 {
+            self.keep_single(&datapath.maps)?;
+        }
+        Ok(count)
+    }
+
+    /// Never bans a network from now on; whether that is new.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn allow(&self, net: IpNet, by: AllowedBy) -> Result<bool> {
+        let _turn = self.turn("allowing")?;
+        let datapath = self.datapath();
+        let new = Allow::of(&datapath.maps)?.put(net, by)?;
+        if new {
+            self.keep_single(&datapath.maps)?;
+        }
+        Ok(new)
+    }
+
+    /// Takes that back; whether it was so. What is guarded stays so.
+    ///
+    /// # Errors
+    /// What the kernel says; `NotFound` if the namespace is gone.
+    pub fn disallow(&self, net: IpNet) -> Result<bool> {
+        let _turn = self.turn("disallowing")?;
+        let datapath = self.datapath();
+        self.renew_guard(&datapath.maps)?;
+        let removed = Allow::of(&datapath.maps)?.remove(net)?;
+        if removed {
+            self.keep_single(&datapath.maps)?;
+        }
+        Ok(removed)
+    }
+
+    /// All that is never banned, found out anew.
+    ///
+    /// # Errors
+    /// What the kernel says; `NotFound` if the namespace is gone.
+    pub fn allowed(&self) -> Result<Vec<Allowed>> {
+        let _turn = self.turn("looking at what is allowed")?;
+        let datapath = self.datapath();
+        self.renew_guard(&datapath.maps)?;
+        Allow::of(&datapath.maps)?.all()
+    }
+
+    /// Puts in what was kept over a restart, before the first packet.
+    pub(super) fn restore(&self) -> Result<()> {
+        let datapath = self.datapath();
+        let folder = Folder::of(&datapath.meta.state, &self.name);
+        folder.map_or(Ok(()), |folder| folder.restore(&datapath.maps))
+    }
+
+    /// Allows what the configuration says, before the first packet.
+    pub(super) fn allow_configured(&self, nets: &[IpNet]) -> Result<()> {
+        let datapath = self.datapath();
+        let allow = Allow::of(&datapath.maps)?;
+        let mut nets = nets.iter();
+        nets.try_for_each(|net| allow.put(*net, AllowedBy::List).map(drop))
+    }
+}

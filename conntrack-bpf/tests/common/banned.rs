@@ -1,0 +1,156 @@
+//! A data path with bans, packets through it, and what it says of each.
+
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+
+use conntrack_bpf::allow::Allow;
+use conntrack_bpf::allow::AllowedBy;
+use conntrack_bpf::bans::Bans;
+use conntrack_bpf::bans::Unbanned;
+use conntrack_bpf::bans::Walk;
+use conntrack_bpf::testrun;
+use conntrack_core::Ban;
+use conntrack_core::BanSpec;
+use conntrack_core::Flow;
+use ipnet::IpNet;
+use nix::time::ClockId;
+use nix::time::clock_gettime;
+
+use super::Lab;
+use super::SECOND;
+use super::packet::Packet;
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const TC_ACT_SHOT: u32 = 2;
+const TC_ACT_UNSPEC: u32 = u32::MAX;
+
+/// Which program sees a packet.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Via {
+    Xdp,
+    TcIngress,
+    TcEgress,
+}
+
+/// A data path whose time is that of the bans, and stands still.
+pub(crate) struct Host {
+    pub(crate) lab: Lab,
+    /// Nanoseconds since the host was started.
+    pub(crate) now: i64,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        Self::with_room(1000)
+    }
+
+    /// Room for so many bans.
+    pub(crate) fn with_room(bans: u32) -> Self {
+        let lab = Lab::with(|config| {
+            (config.table.max_flows, config.table.max_flows_v6) = (1000, Some(1000));
+            config.bans.max = bans;
+        });
+        let mut host = Self { lab, now: 0 };
+        host.catch_up();
+        host
+    }
+
+    /// It is now for packets, too.
+    pub(crate) fn catch_up(&mut self) {
+        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("a clock");
+        self.now = now.tv_sec() * SECOND + now.tv_nsec();
+    }
+
+    /// Lets time go by for packets.
+    pub(crate) fn pass(&mut self, seconds: i64) {
+        self.now += seconds * SECOND;
+    }
+
+    pub(crate) fn ban(&self, spec: BanSpec) -> Ban {
+        self.bans().put(&spec).expect("ban")
+    }
+
+    /// Bans as a text says, for ever.
+    pub(crate) fn ban_text(&self, text: &str) -> Ban {
+        self.ban(spec(text))
+    }
+
+    pub(crate) fn unban(&self, net: &str) -> Unbanned {
+        let net: IpNet = net.parse().expect(net);
+        self.bans().remove(net, None).expect("unban")
+    }
+
+    pub(crate) fn bans(&self) -> Bans<'_> {
+        Bans::of(&self.lab.datapath.maps).expect("bans")
+    }
+
+    pub(crate) fn allow(&self, net: &str) -> bool {
+        let net = net.parse().expect(net);
+        self.allowed().put(net, AllowedBy::List).expect("allow")
+    }
+
+    pub(crate) fn allowed(&self) -> Allow<'_> {
+        Allow::of(&self.lab.datapath.maps).expect("what is allowed")
+    }
+
+    /// All bans, sorted by target.
+    pub(crate) fn all(&self) -> Vec<Ban> {
+        let walk = Walk::new(&self.lab.datapath.maps).expect("walk");
+        let mut all: Vec<_> = walk.map(|ban| ban.expect("a ban")).collect();
+        all.sort_by_key(|ban| ban.target);
+        all
+    }
+
+    /// The ban of a target.
+    pub(crate) fn banned(&self, target: &str) -> Ban {
+        let mut all = self.all().into_iter();
+        let found = all.find(|ban| ban.target.to_string() == target);
+        found.unwrap_or_else(|| panic!("{target} is not banned"))
+    }
+
+    fn program(&self, via: Via) -> BorrowedFd<'_> {
+        let programs = &self.lab.datapath.programs;
+        match via {
+            Via::Xdp => programs.xdp.as_fd(),
+            Via::TcIngress => programs.tc_ingress.as_fd(),
+            Via::TcEgress => programs.tc_egress.as_fd(),
+        }
+    }
+
+    /// Whether a frame is dropped.
+    pub(crate) fn drops_frame(&mut self, via: Via, frame: &[u8]) -> bool {
+        let len = u32::try_from(frame.len()).expect("a frame");
+        self.lab.replayer.set(self.now, len);
+        let verdict = testrun::run(self.program(via), frame).expect("test run");
+        match (via, verdict) {
+            (Via::Xdp, XDP_DROP) | (Via::TcIngress | Via::TcEgress, TC_ACT_SHOT) => true,
+            (Via::Xdp, XDP_PASS) | (Via::TcIngress | Via::TcEgress, TC_ACT_UNSPEC) => false,
+            _ => panic!("{via:?} returned {verdict}"),
+        }
+    }
+
+    pub(crate) fn drops_via(&mut self, via: Via, packet: &Packet) -> bool {
+        self.drops_frame(via, &packet.frame())
+    }
+
+    /// Whether a packet that comes in is dropped.
+    pub(crate) fn drops(&mut self, packet: &Packet) -> bool {
+        self.drops_via(Via::Xdp, packet)
+    }
+
+    /// The flows there are, by now.
+    pub(crate) fn flows(&self) -> Vec<Flow> {
+        self.lab.flows_at(self.now)
+    }
+
+    /// Packets that were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.lab.counters().drops["ban"]
+    }
+}
+
+/// A wish of a text, for ever.
+pub(crate) fn spec(text: &str) -> BanSpec {
+    text.parse().expect(text)
+}

@@ -1,0 +1,103 @@
+//! Bans over a restart, by the library.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::Name;
+use common::link::veth;
+use common::netns::Netns;
+use common::present;
+use conntrack::Config;
+use conntrack::Keep;
+use conntrack::ListSpec;
+use conntrack::Listed;
+use conntrack::NetnsRef;
+use conntrack::Tracker;
+use tempfile::TempDir;
+
+/// A tracker that keeps its bans in this folder.
+fn track(name: &Name, ns: &Netns, state: &Path, keep: Keep) -> Tracker {
+    let mut config = Config::default();
+    config.state_dir = Some(state.to_owned());
+    let builder = Tracker::builder().config(config).instance(&name.0);
+    let builder = builder.netns(NetnsRef::Path(ns.path())).interface("wire");
+    builder.max_flows(1000).keep(keep).attach().expect("attach")
+}
+
+fn bans(tracker: &Tracker) -> Vec<String> {
+    let bans = tracker.bans().map(|ban| ban.expect("a ban"));
+    let mut bans: Vec<_> = bans
+        .map(|ban| format!("{} {}", ban.target, ban.origin))
+        .collect();
+    bans.sort();
+    bans
+}
+
+fn ban(tracker: &Tracker, target: &str) {
+    tracker.ban(target.parse().expect(target)).expect("ban");
+}
+
+fn wire() -> (Netns, Netns) {
+    let (here, there) = (Netns::new(), Netns::new());
+    veth((&here, "wire"), (&there, "wire"));
+    (here, there)
+}
+
+#[test]
+#[ignore = "root"]
+fn a_program_keeps_its_bans_once_it_is_persisted() {
+    let (here, _there) = wire();
+    let (name, state) = (Name::new(), TempDir::new().expect("a folder"));
+    let first = track(&name, &here, state.path(), Keep::Pinned);
+    ban(&first, "203.0.113.1");
+    first.detach().expect("detach");
+
+    // Its own alone: nothing is restored, and nothing written.
+    let own = track(&name, &here, state.path(), Keep::Process);
+    assert_eq!(bans(&own), [""; 0]);
+    ban(&own, "203.0.113.2");
+    let listed = Listed::new("198.51.100.0/24".parse().expect("a network"));
+    let spec = ListSpec::new("drop");
+    own.load_list(&spec, &[listed], |_| ()).expect("load");
+    assert!(!state.path().join(&name.0).join("list-drop").exists());
+    let all = [
+        "198.51.100.0/24 list:drop",
+        "203.0.113.1 api",
+        "203.0.113.2 api",
+    ];
+    own.persist().expect("persist");
+    assert_eq!(bans(&own), all, "what was kept before as well");
+    own.detach().expect("detach");
+
+    let last = track(&name, &here, state.path(), Keep::Visible);
+    assert_eq!(bans(&last), all);
+    last.detach().expect("detach");
+}
+
+#[test]
+#[ignore = "root"]
+fn what_cannot_be_written_is_told_and_in_force() {
+    let (here, _there) = wire();
+    let (name, state) = (Name::new(), TempDir::new().expect("a folder"));
+    // A file in the folder's place.
+    fs::write(state.path().join(&name.0), "").expect("write");
+    let tracker = track(&name, &here, state.path(), Keep::Process);
+    ban(&tracker, "203.0.113.1");
+    let error = tracker
+        .persist()
+        .expect_err("there is no folder to write to");
+    let path = state.path().join(&name.0).display().to_string();
+    assert!(format!("{error:#}").contains(&path), "{error:#}");
+    // It is pinned all the same, and so is what comes later in force.
+    tracker.persist().expect("it is");
+    drop(tracker);
+    let opened = Tracker::open(&name.0).expect("open");
+    let wish = "203.0.113.2".parse().expect("an address");
+    let error = opened.ban(wish).expect_err("it cannot be kept");
+    assert!(error.to_string().contains("it is in force"), "{error:#}");
+    assert_eq!(bans(&opened), ["203.0.113.1 api", "203.0.113.2 api"]);
+    assert_eq!(present(&here, "wire").len(), 2);
+    opened.detach().expect("detach");
+}
