@@ -40,6 +40,7 @@ mod walk_other;
 mod walk_sctp;
 mod walk_tcp;
 
+use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
@@ -63,6 +64,13 @@ const WALKS: u64 = 12;
 
 /// Packets in a walk.
 const WALK_STEPS: usize = 30;
+
+/// How often a scenario is played again in which a packet came as a flow's time was up.
+const TRIES: u32 = 3;
+
+/// By how much its waits are then longer each time: with the same ones it would come
+/// just then again.
+const LONGER: Duration = Duration::from_millis(250);
 
 /// Walks of each kind that fit between two laboratories.
 const BATCH: u64 = 100;
@@ -285,9 +293,9 @@ fn play(profile: &Profile, mut catalogue: Catalogue) -> Report {
         ours,
         exceptions: Exceptions::read(),
     };
-    let mut report = stage.play(profile.name, &catalogue.scenarios(0));
+    let mut report = stage.play(profile.name, &catalogue.scenarios(0), Duration::ZERO);
     let mut first = catalogue.len();
-    for _ in 0..2 {
+    for again in 1..=TRIES {
         catalogue.retain(|name| report.doubtful.scenarios.contains(name));
         if catalogue.len() == 0 {
             break;
@@ -295,9 +303,9 @@ fn play(profile: &Profile, mut catalogue: Catalogue) -> Report {
         for line in &report.doubtful.lines {
             println!("as a flow's time was up: {line}");
         }
-        let again = stage.play(profile.name, &catalogue.scenarios(first));
-        println!("{}: played again: {}", profile.name, again.summary());
-        report.played_again(again);
+        let played = stage.play(profile.name, &catalogue.scenarios(first), LONGER * again);
+        println!("{}: played again: {}", profile.name, played.summary());
+        report.played_again(played);
         first += catalogue.len();
     }
     report.settle();

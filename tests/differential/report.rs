@@ -62,8 +62,8 @@ impl Report {
         self.used.extend(other.used);
     }
 
-    /// The doubtful scenarios were played again: a packet does not come just as a
-    /// flow's time is up a second time, so what is the same now is forgiven.
+    /// The doubtful scenarios were played again, with longer waits: a packet does not
+    /// come just as a flow's time is up once more, so what is the same now is forgiven.
     pub(crate) fn played_again(&mut self, again: Self) {
         self.found.add(again.found);
         self.doubtful = again.doubtful;

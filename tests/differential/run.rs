@@ -67,8 +67,14 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Plays all scenarios to their ends, under the settings of a profile.
-    pub(crate) fn play(&mut self, profile: &str, scenarios: &[Scenario]) -> Report {
+    /// Plays all scenarios to their ends, under the settings of a profile, with waits
+    /// that are so much longer than they say.
+    pub(crate) fn play(
+        &mut self,
+        profile: &str,
+        scenarios: &[Scenario],
+        longer: Duration,
+    ) -> Report {
         let mut report = Report {
             scenarios: scenarios.len(),
             ..Report::default()
@@ -91,7 +97,7 @@ impl Stage<'_> {
             let now = Instant::now();
             let mut moved = Vec::new();
             for (index, player) in players.iter_mut().enumerate() {
-                if player.ready <= now && self.advance(player) {
+                if player.ready <= now && self.advance(player, longer) {
                     moved.push(index);
                 }
             }
@@ -116,7 +122,7 @@ impl Stage<'_> {
     }
 
     /// One step of one scenario; false if it is over or now waits.
-    fn advance(&mut self, player: &mut Player<'_>) -> bool {
+    fn advance(&mut self, player: &mut Player<'_>, longer: Duration) -> bool {
         let Some(step) = player.scenario.steps.get(player.next) else {
             return false;
         };
@@ -134,7 +140,7 @@ impl Stage<'_> {
                 true
             }
             Step::Wait(time) => {
-                player.ready = Instant::now() + *time;
+                player.ready = Instant::now() + *time + longer;
                 false
             }
         }
