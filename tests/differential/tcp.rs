@@ -12,8 +12,8 @@ use crate::lab::End;
 use crate::script::Script;
 
 /// Initial sequence numbers: each end's SYN has it, its first byte the next.
-const CLIENT: u32 = 1_000_000;
-const SERVER: u32 = 0xffff_f000;
+pub(crate) const CLIENT: u32 = 1_000_000;
+pub(crate) const SERVER: u32 = 0xffff_f000;
 
 pub(crate) const MSS: &[u8] = &[2, 4, 5, 0xb4];
 pub(crate) const SACK_OK: &[u8] = &[1, 1, 4, 2];

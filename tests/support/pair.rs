@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
 
 use conntrack::Mode;
 use conntrack::Tracker;
@@ -30,7 +32,8 @@ pub(crate) struct Pair {
     pub(crate) inner: Link,
     pub(crate) outer: Link,
     pub(crate) tracker: Tracker,
-    before: LinkCounters,
+    /// Of the interface and of the tracker, at the same moment.
+    before: (LinkCounters, [u64; 2]),
     /// Bytes of a frame that the interface counts and IP does not: received, sent.
     headers: [u64; 2],
 }
@@ -48,7 +51,7 @@ impl Pair {
         }
         kernel::track(&host);
         let tracker = tracked::track(&host, &["inner"], mode);
-        let before = inner.counters();
+        let before = at_once(&inner, &tracker);
         let queued = [
             mode == Mode::Native || offloads == Offloads::Software,
             offloads == Offloads::Software,
@@ -82,22 +85,22 @@ impl Pair {
     /// them without their Ethernet header.
     pub(crate) fn assert_wire(&self) {
         eventually("the wire's counters agree", || {
-            let (link, before) = (self.inner.counters(), self.before);
+            let (link, (before, counted)) = (self.inner.counters(), self.before);
             let received = link.rx_packets - before.rx_packets;
             let sent = link.tx_packets - before.tx_packets;
             let bytes = link.rx_bytes + link.tx_bytes - before.rx_bytes - before.tx_bytes;
             let headers = received * self.headers[0] + sent * self.headers[1];
-            let counters = tracked::counters(&self.tracker);
-            let [inner] = counters.interfaces.as_slice() else {
-                panic!("one interface: {:?}", counters.interfaces);
-            };
-            let arp = counters.passed_untracked["not_ip"];
-            let ours = (inner.packets + arp, inner.bytes + 28 * arp);
-            let wire = (received + sent, bytes - headers);
+            let now = of_tracker(&self.tracker);
+            let ours = [now[0] - counted[0], now[1] - counted[1]];
+            let wire = [received + sent, bytes - headers];
             if ours == wire {
                 return Ok(());
             }
-            Err(format!("{ours:?} of ours, {wire:?} on the wire"))
+            let counters = tracked::counters(&self.tracker);
+            Err(format!(
+                "{ours:?} of ours, {wire:?} on the wire, {before:?} then, {link:?} now; {:?}",
+                counters.passed_untracked
+            ))
         });
     }
 
@@ -110,6 +113,34 @@ impl Pair {
         );
         tracked::assert_clean(&self.tracker);
     }
+}
+
+/// For so long nothing crosses the wire before the counting begins: what is on its
+/// way, one has counted and the other has not.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// What both have counted so far. IPv6 tells of itself when it likes.
+fn at_once(link: &Link, tracker: &Tracker) -> (LinkCounters, [u64; 2]) {
+    eventually("a moment without a frame", || {
+        let before = link.counters();
+        thread::sleep(QUIET);
+        let counted = of_tracker(tracker);
+        let after = link.counters();
+        if before == after {
+            return Ok((after, counted));
+        }
+        Err(format!("from {before:?} to {after:?}"))
+    })
+}
+
+/// Packets and bytes that the tracker has seen on its only interface, ARP as well.
+fn of_tracker(tracker: &Tracker) -> [u64; 2] {
+    let counters = tracked::counters(tracker);
+    let [inner] = counters.interfaces.as_slice() else {
+        panic!("one interface: {:?}", counters.interfaces);
+    };
+    let arp = counters.passed_untracked["not_ip"];
+    [inner.packets + arp, inner.bytes + 28 * arp]
 }
 
 /// A socket address of text.

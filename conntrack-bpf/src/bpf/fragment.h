@@ -89,6 +89,7 @@ static __always_inline int ct_frag_later(struct ct_work *w, const struct ct_frag
 		return 0;
 	pkt->seq = frag->base + to;
 	pkt->ack = frag->base + frag->first;
+	pkt->anew = frag->anew;
 	return 1;
 }
 
@@ -171,17 +172,27 @@ __weak __noinline int ct_frag_leave(struct ct_work *w)
 	return CT_VERDICT_PASS;
 }
 
-/* After it was: if the first did not count, nor do the others. */
+/*
+ * After it was: if the first did not count, nor do the others. If nothing was known
+ * of its sender before, all of the packet is where that begins.
+ */
 __weak __noinline int ct_frag_end(struct ct_work *w)
 {
 	struct ct_frag_key key;
 	struct ct_frag *frag;
+	int counted, anew;
 
-	if (!w || w->frame.frag_off || (!w->refused && w->pkt.kind == CT_KIND_FLOW))
+	if (!w || w->frame.frag_off)
+		return 0;
+	counted = !w->refused && w->pkt.kind == CT_KIND_FLOW;
+	anew = w->pkt.proto == IPPROTO_TCP && w->fx.view.anew;
+	if (counted && !anew)
 		return 0;
 	ct_frag_key(&w->frame, &w->pkt, &key);
 	frag = bpf_map_lookup_elem(&ct_frag, &key);
-	if (frag)
+	if (frag && counted)
+		frag->anew = 1;
+	else if (frag)
 		frag->state = CT_FRAG_REFUSED;
 	return 0;
 }

@@ -48,6 +48,7 @@ struct ct_pkt {
 	__u8 wscale;	/* TCP window scale, at most 14 */
 	__u8 inner;	/* src and dst are those of the packet inside an ICMP error, */
 	__u8 neighbour; /* neighbour discovery, sent on this very link */
+	__u8 anew;	/* a later fragment: its packet began what is known of its sender */
 	__u32 outer_src[4], outer_dst[4]; /* and these those of the error */
 };
 

@@ -85,6 +85,12 @@ static __always_inline __u64 ct_extend(const struct ct_work *w, struct ct_flow *
 	/* Let pass, but beyond the window: it has not moved the end. */
 	if (ct_after(w->pkt.ack, sender->end))
 		return word;
+	if (w->pkt.anew) {
+		/* As if the first had come with all of it: the edges were set, not moved. */
+		ct_raise(&sender->maxend, sender->maxend + end - sender->end);
+		ct_raise(&sender->end, end);
+		return word;
+	}
 	ct_raise(&sender->end, end);
 	sender->bits |= CT_END_UNACKED;
 	if ((word & CT_W_TMO) >> CT_W_TMO_SHIFT == full &&

@@ -43,6 +43,7 @@ static __always_inline __u64 ct_tcp_start(struct ct_flow *flow, const struct ct_
 	enum ct_tcp_state state = ct_word_state(word);
 
 	if (state == CT_TCP_SYN_SENT) {
+		fx->view.anew = 1;
 		word = ct_tcp_take_options(pkt, word, CT_ORIGINAL, &fx->view);
 		ct_tcp_file_syn(flow, pkt, fx->view.s_scale);
 		return ct_word_with(word, state,

@@ -43,7 +43,8 @@ static __always_inline enum ct_rst ct_tcp_judge_rst(const struct ct_flow *flow, 
 		keep = 1;
 	}
 	/* It answers a SYN or an ACK we ignored. */
-	if ((((word & CT_W_SEEN_REPLY) && ct_last_is(flow, CT_SEG_SYN)) ||
+	if ((((word & CT_W_SEEN_REPLY) && ct_last_is(flow, CT_SEG_SYN) &&
+	      ct_last_dir(flow) != dir) ||
 	     (!(word & CT_W_ASSURED) && ct_last_is(flow, CT_SEG_ACK))) &&
 	    pkt->ack == ct_rec_end(flow) && !keep)
 		return CT_RST_TAKE;

@@ -50,6 +50,8 @@ pub(super) struct Counted {
     pub(super) base: u32,
     /// TCP: the one behind the first fragment.
     pub(super) end: u32,
+    /// TCP: the first fragment began what is known of its sender.
+    pub(super) anew: bool,
 }
 
 /// What came before the first fragment.

@@ -1,6 +1,7 @@
 //! TCP: `nf_conntrack_tcp_packet()` of nf_conntrack_proto_tcp.c. The table of
 //! states is [`crate::tcp::transition`]; here is what comes on top of it.
 
+use super::fragment::Counted;
 use super::packet::Segment;
 use super::tcp_reset;
 use super::tcp_reset::Reset;
@@ -93,17 +94,25 @@ impl Tcp {
     }
 
     /// A later fragment of a segment: it has sent more than the first one, unless
-    /// that was let pass though beyond the window. `ends` is where the first one
-    /// and this one end. Returns the timeout, which was the one given.
+    /// that was let pass though beyond the window. If the first one began what is
+    /// known of its sender, this one is part of that. Returns the timeout, which was
+    /// the one given.
     pub(super) fn extend(
         &mut self,
         direction: Direction,
-        [first, end]: [u32; 2],
+        first: &Counted,
+        end: u32,
         timeout: Timeout,
         settings: &Sysctls,
     ) -> Timeout {
         let sender = &mut self.ends[direction as usize];
-        if !tcp_window::after(end, sender.end) || tcp_window::after(first, sender.end) {
+        if !tcp_window::after(end, sender.end) || tcp_window::after(first.end, sender.end) {
+            return timeout;
+        }
+        if first.anew {
+            let further = end.wrapping_sub(sender.end);
+            sender.max_end = sender.max_end.wrapping_add(further);
+            sender.end = end;
             return timeout;
         }
         sender.end = end;
@@ -113,6 +122,11 @@ impl Tcp {
             return Timeout::TcpUnack;
         }
         timeout
+    }
+
+    /// Whether what is known of an end began with its last segment.
+    pub(super) fn is_anew(&self, direction: Direction) -> bool {
+        self.ends[direction as usize].anew
     }
 
     pub(super) fn edges(&self, direction: Direction) -> Edges {
@@ -137,6 +151,10 @@ impl Tcp {
         let Some(kind) = Kind::from_flags(segment.flags) else {
             return Answer::Invalid;
         };
+        // The first one of a flow has been set down by open().
+        if self.state != TcpState::None {
+            self.ends[direction as usize].anew = false;
+        }
         let mut old = self.state;
         let mut next = match tcp::transition(direction, kind, old) {
             Next::Invalid => return Answer::Invalid,

@@ -67,7 +67,7 @@ pub(super) fn judge(
         otherwise = Reset::Keep;
     }
     let answers_ignored = match last.kind {
-        Some(Kind::Syn) => status.seen_reply,
+        Some(Kind::Syn) => status.seen_reply && last.direction != direction as usize,
         Some(Kind::Ack) => !status.assured,
         _ => false,
     };

@@ -39,6 +39,8 @@ pub struct End {
     pub liberal: bool,
     /// It sent what nobody has acknowledged yet.
     pub unacked: bool,
+    /// What is known of it began with its last segment.
+    pub anew: bool,
 }
 
 /// What the window says of a segment.
@@ -99,6 +101,7 @@ impl End {
             end: segment.end(),
             max_end: segment.end(),
             max_win: segment.window_or_one(),
+            anew: true,
             ..Self::default()
         };
         if segment.has(SYN) {
@@ -143,6 +146,7 @@ impl End {
 /// holds only if both ends offer it; the answer settles that.
 fn begin(ends: &mut [End; 2], direction: Direction, segment: &Segment) {
     let sender = &mut ends[direction as usize];
+    sender.anew = true;
     sender.end = segment.end();
     sender.max_end = segment.end();
     sender.max_win = segment.window_or_one();
@@ -156,6 +160,7 @@ fn begin(ends: &mut [End; 2], direction: Direction, segment: &Segment) {
 /// A sender that was not heard of before, in the middle of a connection.
 fn join(ends: &mut [End; 2], direction: Direction, segment: &Segment, sack: u32) {
     let sender = &mut ends[direction as usize];
+    sender.anew = true;
     sender.end = segment.end();
     sender.max_win = (u32::from(segment.window) << sender.scale).max(1);
     sender.max_end = sender.end.wrapping_add(sender.max_win);

@@ -196,13 +196,31 @@ impl Tracker {
             }
             packet.bytes += u64::from(early.bytes);
             let tuple = packet.tuple;
-            where_to = Some(Counted { tuple, base, end });
+            let anew = false;
+            where_to = Some(Counted {
+                tuple,
+                base,
+                end,
+                anew,
+            });
         }
         let (class, counted) = self.whole(now, parsed);
-        if let (true, Some(where_to)) = (counted, where_to) {
+        if let (true, Some(mut where_to)) = (counted, where_to) {
+            where_to.anew = self.is_anew(&where_to.tuple);
             self.fragments.counted(&fragment.id, where_to);
         }
         class
+    }
+
+    /// Whether what is known of a TCP segment's sender began with the segment.
+    fn is_anew(&self, tuple: &Tuple) -> bool {
+        let Some((index, direction)) = self.find(tuple) else {
+            return false;
+        };
+        match &self.entries[index].machine {
+            Machine::Tcp(tcp) => tcp.is_anew(direction),
+            Machine::Sctp(_) | Machine::Plain => false,
+        }
     }
 
     /// Its packet was judged with the first fragment.
@@ -218,8 +236,8 @@ impl Tracker {
         entry.seen = now;
         if let Machine::Tcp(tcp) = &mut entry.machine {
             let end = fragment.offset.wrapping_add(fragment.length);
-            let ends = [first.end, first.base.wrapping_add(end)];
-            entry.timeout = tcp.extend(direction, ends, entry.timeout, &self.settings);
+            let end = first.base.wrapping_add(end);
+            entry.timeout = tcp.extend(direction, &first, end, entry.timeout, &self.settings);
         }
     }
 

@@ -201,6 +201,24 @@ fn tcp(c: &mut Catalogue) {
             .segments(Client, &again, &[104], 8)
             .s(seg(SYN | ACK).seq(0).ack(201));
     });
+    c.both("train/tcp_picked_up", |s| {
+        let data = |seq, ack| seg(ACK | PSH).seq(seq).ack(ack).len(600);
+        s.segments(Client, &data(2, 2), &[104, 408], 7)
+            .segments(Server, &data(2, 602), &[104, 408], 8)
+            .backwards(Client, &data(602, 602), &[104, 408], 9)
+            .s(seg(ACK).seq(602).ack(1203))
+            .s(seg(ACK).seq(602).ack(1202));
+    });
+    c.both("train/tcp_picked_up_backwards", |s| {
+        let data = |seq, ack| seg(ACK | PSH).seq(seq).ack(ack).len(600);
+        s.backwards(Client, &data(2, 2), &[104, 408], 7)
+            .backwards(Server, &data(2, 602), &[104, 408], 8);
+    });
+    c.both("train/tcp_syn", |s| {
+        s.segments(Client, &seg(SYN).seq(0).len(200), &[104], 7)
+            .segments(Server, &seg(SYN | ACK).seq(0).ack(201).len(200), &[104], 8)
+            .c(seg(ACK).seq(201).ack(201));
+    });
     c.both("train/tcp", |s| {
         let data = seg(ACK | PSH).seq(2).ack(2).len(600);
         let fin = seg(FIN | ACK).seq(602).ack(2).len(100).opt(&[1, 1, 1, 1]);

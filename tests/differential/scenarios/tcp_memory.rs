@@ -9,8 +9,10 @@ use crate::frame::SYN;
 use crate::frame::TCP;
 use crate::lab::End;
 use crate::script::Catalogue;
+use crate::tcp::CLIENT;
 use crate::tcp::MSS;
 use crate::tcp::SACK_OK;
+use crate::tcp::SERVER;
 use crate::tcp::seg;
 
 pub(crate) fn add(c: &mut Catalogue) {
@@ -33,6 +35,27 @@ fn remembered(c: &mut Catalogue) {
                 .s(seg(SYN | ACK).seq(0));
         });
     }
+    // A RST answers the SYN of the other end, not the one of its own.
+    for (name, seq) in [("inside", 1), ("ahead", 4), ("far_ahead", 900_000)] {
+        c.both(&format!("tcp/memory/rst_behind_syns/{name}"), move |s| {
+            s.syn().s(seg(SYN).seq(0)).s(seg(RST).seq(seq));
+        });
+    }
+    c.both("tcp/memory/rst_to_a_crossing_syn", |s| {
+        s.syn().s(seg(SYN).seq(0)).c(seg(RST).seq(900_000));
+    });
+    let apart = i64::from(CLIENT.wrapping_sub(SERVER));
+    c.both("tcp/memory/rst_behind_ignored_syn", move |s| {
+        s.talked()
+            .c(seg(SYN).seq(5000))
+            .c(seg(RST | ACK).seq(900_000).ack(5001 + apart));
+    });
+    c.both("tcp/memory/rst_behind_ignored_ack", move |s| {
+        s.syn()
+            .s(seg(SYN).seq(0))
+            .s(seg(ACK).seq(5).ack(500))
+            .s(seg(RST | ACK).seq(900_000).ack(5 - apart));
+    });
     c.both("tcp/memory/rst_acks_what_is_remembered", |s| {
         s.syn()
             .s(seg(ACK).seq(77).ack(500))
