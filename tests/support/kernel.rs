@@ -31,7 +31,9 @@ pub(crate) fn watch(ns: &Netns) {
     // Accounting first: a flow that began before it was asked for has no counters.
     // Where nf_conntrack is a module, the setting is there once it is loaded; where it
     // is built in, there is nothing to load, and perhaps no modprobe.
-    let _ = Command::new("modprobe").args(["-q", "nf_conntrack"]).status();
+    let _ = Command::new("modprobe")
+        .args(["-q", "nf_conntrack"])
+        .status();
     ns.sysctl("net/netfilter/nf_conntrack_acct", "1");
     ns.sh("nft add table inet watch");
     ns.sh("nft add chain inet watch seen { type filter hook prerouting priority 0 ; }");

@@ -241,9 +241,9 @@ struct ct_frag {
 	__u64 seen;			 /* when the first to come came */
 	__be16 src_port_be, dst_port_be; /* ICMP: id; type and code */
 	__u8 proto;
-	__u8 reply; /* ICMP: an answer by its type */
-	__u8 state; /* enum ct_frag_state */
-	__u8 anew;  /* TCP: the first one began what is known of its sender */
+	__u8 reply;	/* ICMP: an answer by its type */
+	__u8 state;	/* enum ct_frag_state */
+	__u8 anew;	/* TCP: the first one began what is known of its sender */
 	__u32 base;	/* TCP: sequence number of the packet's first byte, header and all */
 	__u32 from, to; /* bytes that have come, without a gap: of the first's block, if it has */
 	__u32 have;	/* all bytes that have come */

@@ -211,8 +211,12 @@ fn tcp(c: &mut Catalogue) {
     });
     c.both("train/tcp_picked_up_backwards", |s| {
         let data = |seq, ack| seg(ACK | PSH).seq(seq).ack(ack).len(600);
-        s.backwards(Client, &data(2, 2), &[104, 408], 7)
-            .backwards(Server, &data(2, 602), &[104, 408], 8);
+        s.backwards(Client, &data(2, 2), &[104, 408], 7).backwards(
+            Server,
+            &data(2, 602),
+            &[104, 408],
+            8,
+        );
     });
     c.both("train/tcp_syn", |s| {
         s.segments(Client, &seg(SYN).seq(0).len(200), &[104], 7)
