@@ -6,6 +6,7 @@
 # JOBS   programs at a time (2, 1 on a machine with one CPU). Within a program the
 #        tests take turns; most of them wait for something most of the time
 # ALONE  pattern of names of programs that run by themselves, after the others
+# LIMIT  how long one may take (20m): what hangs is to be known by its name
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -13,6 +14,7 @@ set -euo pipefail
 jobs=${JOBS:-$(($(nproc) > 1 ? 2 : 1))}
 # They need both CPUs at the same time, or count what the whole machine has.
 alone=${ALONE:-'^(xdp kills|bpf (hot|races|flood|many))$'}
+limit=${LIMIT:-20m}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -21,7 +23,7 @@ run() {
 	local log begin=$SECONDS status=0
 	log=$(mktemp -p "$work")
 	# Cargo would start it in its package's folder.
-	(cd "$2" && CARGO_MANIFEST_DIR=$2 exec "$3" --ignored --test-threads=1) </dev/null >"$log" 2>&1 || status=$?
+	(cd "$2" && CARGO_MANIFEST_DIR=$2 exec timeout -k 30 "$limit" "$3" --ignored --test-threads=1) </dev/null >"$log" 2>&1 || status=$?
 	[ "$status" -eq 0 ] || printf '%s (%d)\n' "$1" "$status" >>"$work/failed"
 	if [ "$status" -ne 0 ] || ! grep -q '^running 0 tests' "$log"; then
 		echo "$1" >>"$work/ran"
