@@ -12,6 +12,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 rust_min=88 # 1.88, as in Cargo.toml
+unpacked=${CARGO_TARGET_DIR:-target}/fail2ban
 
 # Level, how to look, what for; then the package on Debian and Ubuntu, Fedora,
 # Arch, Alpine, SUSE.
@@ -38,6 +39,8 @@ needs() {
 		test    cmd     ssh                openssh-client    openssh-clients       openssh          openssh-client openssh-clients
 		test    cmd     tcpdump            tcpdump           tcpdump               tcpdump          tcpdump       tcpdump
 		test    sbin    p0f                p0f               p0f                   p0f              p0f           p0f
+		test    unpacked fail2ban-server   fail2ban          fail2ban              fail2ban         fail2ban      fail2ban
+		test    cmd     python3            python3           python3               python            python3       python3
 		test    cmd     setpriv            util-linux        util-linux            util-linux       setpriv       util-linux
 		test    cmd     stty               coreutils         coreutils             coreutils        coreutils     coreutils
 		kernels cmd     qemu-system-x86_64 qemu-system-x86   qemu-system-x86-core  qemu-system-x86  qemu-system-x86_64 qemu-x86
@@ -46,7 +49,6 @@ needs() {
 		kernels cmd     modprobe           kmod              kmod                  kmod             kmod          kmod
 		kernels cmd     zstd               zstd              zstd                  zstd             zstd          zstd
 		kernels cmd     lz4                lz4               lz4                   lz4              lz4           lz4
-		kernels cmd     python3            python3           python3               python           python3       python3
 	END
 }
 
@@ -57,6 +59,7 @@ found() {
 	sbin) command -v "$2" >/dev/null || [ -x "/usr/sbin/$2" ] ;;
 	lib) command -v pkg-config >/dev/null && pkg-config --exists "$2" ;;
 	file) compgen -G "/usr/include/$2" >/dev/null ;;
+	unpacked) command -v "$2" >/dev/null || [ -x "$unpacked/usr/bin/$2" ] ;;
 	# Ours has the same name: ask the one that is found who it is.
 	tools) [[ "$(conntrack --version 2>&1)" == *conntrack-tools* ]] ||
 		[[ "$(/usr/sbin/conntrack --version 2>&1)" == *conntrack-tools* ]] ;;
@@ -99,11 +102,33 @@ check_rust() {
 	fi
 }
 
+apt_update() {
+	as_root apt-get -q -o DPkg::Lock::Timeout=300 update >/dev/null ||
+		die "apt-get update failed"
+}
+
+# unpack_fail2ban: installed, it would start and ban by itself. What newer Pythons lack
+# comes along.
+unpack_fail2ban() {
+	local package packages=(fail2ban)
+	found unpacked fail2ban-server && return
+	say "unpacking fail2ban, without installing it"
+	apt-cache show fail2ban >/dev/null 2>&1 || apt_update
+	for package in python3-pyasyncore python3-pyasynchat; do
+		! apt-cache show "$package" >/dev/null 2>&1 || packages+=("$package")
+	done
+	mkdir -p "$unpacked"
+	(cd "$unpacked" && apt-get -q download "${packages[@]}" >/dev/null 2>&1) || die "apt-get download failed: ${packages[*]}"
+	for package in "$unpacked"/*.deb; do
+		dpkg-deb -x "$package" "$unpacked"
+		rm "$package"
+	done
+}
+
 apt_install() {
 	local package chosen=()
 	say "installing with apt: $*"
-	as_root apt-get -q -o DPkg::Lock::Timeout=300 update >/dev/null ||
-		die "apt-get update failed"
+	apt_update
 	# "a|b": the first that this release has.
 	for package in "$@"; do
 		if [[ $package == *"|"* ]] && ! apt-cache show "${package%%|*}" >/dev/null 2>&1; then
@@ -135,6 +160,9 @@ main() {
 	esac
 	[ "$(uname -s)" = Linux ] || die "conntrack runs on Linux only"
 	column=$(column)
+	if [ "$column" -eq 4 ] && [[ " $levels " == *" test "* ]]; then
+		unpack_fail2ban
+	fi
 	lacking=$(missing "$levels" "$column")
 
 	if [ -n "$lacking" ]; then

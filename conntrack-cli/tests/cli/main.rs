@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod doctor;
 mod events;
+mod fail2ban;
 mod golden;
 mod interfaces;
 mod live;
