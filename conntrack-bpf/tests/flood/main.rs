@@ -359,8 +359,11 @@ fn where_all_is_assured_new_ones_pass_untracked() {
     assert!(there.clone().all(|flow| flow.assured));
     assert_eq!(there.count() as u64, counters.table.created);
     assert_eq!(counters.table.gone_total(), 0);
+    // It has more places than it is asked for, so that chance, which hands out two
+    // buckets of 15 to each flow, seldom leaves one of fewer flows without any.
     assert!(
-        counters.table.created > u64::from(ROOM),
-        "sized for more than it holds"
+        counters.table.created * 10 > u64::from(ROOM) * 9,
+        "{} of {ROOM}",
+        counters.table.created
     );
 }
