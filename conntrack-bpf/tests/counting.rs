@@ -4,6 +4,7 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use common::Lab;
 use common::SECOND;
@@ -11,7 +12,9 @@ use common::TIME;
 use common::packet::*;
 use conntrack_bpf::Clock;
 use conntrack_bpf::counters;
+use conntrack_bpf::testrun;
 use conntrack_core::Family;
+use conntrack_core::Protocol;
 use conntrack_core::stats::FlowCounts;
 use libbpf_rs::MapCore;
 use libbpf_rs::MapFlags;
@@ -67,6 +70,36 @@ fn packets_are_counted_by_class_and_reason() {
     );
     assert_eq!(cpus.iter().map(|cpu| cpu.bytes).sum::<u64>(), bytes);
     assert!(cpus.iter().map(|cpu| cpu.cpu).eq(0..cpus.len() as u32));
+}
+
+#[test]
+#[ignore = "root"]
+fn super_packets_nobody_has_cut_yet() {
+    let lab = Lab::new(1000);
+    let (a, b) = (end("10.0.0.1:1000"), end("10.0.0.2:2000"));
+    let (c, d) = (end("[fe80::1]:1000"), end("[fe80::2]:2000"));
+    let mut sent = [0, 0];
+    for (packet, segments, headers) in [
+        (Packet::tcp(a, b).flags(SYN).window(60_000), 1, 40),
+        (Packet::tcp(b, a).flags(SYN | ACK).ack(2).payload(1000), 1, 40),
+        (Packet::tcp(a, b).seq(2).ack(1002).window(60_000), 1, 40),
+        (Packet::tcp(b, a).seq(1002).ack(2).payload(1001), 2, 40),
+        (Packet::tcp(b, a).seq(2003).ack(2).payload(3000), 3, 40),
+        (Packet::udp(c, d).payload(2500), 3, 48),
+        // Nonsense: it has no segments.
+        (Packet::icmp(a.ip(), b.ip(), [8, 0], 7), 1, 0),
+    ] {
+        let program = lab.datapath.programs.tc_ingress.as_fd();
+        testrun::run_uncut(program, &packet.frame(), 1000).expect("test run");
+        sent[0] += segments;
+        sent[1] += packet.ip_len() + (segments - 1) * headers;
+        let counters = lab.counters();
+        assert_eq!([counters.packets, counters.bytes], sent, "{packet:?}");
+    }
+    let flows = lab.flows_at(0);
+    let tcp = flows.iter().find(|flow| flow.key().protocol() == Protocol::TCP);
+    let reply = tcp.expect("the connection").reply;
+    assert_eq!((reply.packets, reply.bytes), (6, 5001 + 6 * 40));
 }
 
 #[test]

@@ -21,7 +21,7 @@
 #include "remove.h"
 #include "sweep.h"
 
-#define CT_PULL 512 /* bytes of headers asked for when a packet's are not in one piece */
+#define CT_PULL 2048 /* bytes of headers asked for when a packet's are not in one piece */
 
 /* SYN, FIN and RST delimit durations; they are stamped precisely. After parsing. */
 static __always_inline void ct_stamp(struct ct_pkt *pkt)
@@ -85,7 +85,13 @@ static __always_inline enum ct_pass ct_parse_skb(struct __sk_buff *skb, struct c
 						 int raw_ip)
 {
 	enum ct_pass pass = CT_PASS_TRUNCATED;
-	__u32 segs = skb->gso_segs ? skb->gso_segs : 1;
+	__u32 segs = skb->gso_segs, size = 0;
+
+	/* What a guest sends by a tap is not counted before somebody cuts it. */
+	if (!segs) {
+		size = skb->gso_size;
+		segs = size ? 2 : 1;
+	}
 
 	for (int i = 0; i < 2; i++) {
 		struct ct_mem m = {
@@ -97,12 +103,15 @@ static __always_inline enum ct_pass ct_parse_skb(struct __sk_buff *skb, struct c
 
 		ct_pkt_begin(&w->pkt, &w->frame, segs, skb->ifindex);
 		w->frame.wire_len = skb->len;
+		w->frame.gso_size = size;
 		pass = ct_parse(&m, &w->frame, &w->pkt, raw_ip);
 		if (pass != CT_PASS_TRUNCATED || skb->data_end - skb->data >= skb->len)
 			break;
 		if (bpf_skb_pull_data(skb, skb->len < CT_PULL ? skb->len : CT_PULL))
 			break;
 	}
+	if (w->frame.gso_size)
+		w->pkt.segs = 1;
 	return pass;
 }
 

@@ -36,4 +36,16 @@ static __always_inline void *ct_at(const struct ct_mem *m, __u32 off, __u32 size
 	return p;
 }
 
+/* Each segment of a super-packet has headers of its own, up to `header` bytes of layer 4. */
+static __always_inline void ct_cut(struct ct_pkt *pkt, struct ct_frame *f, __u32 header)
+{
+	__u32 headers = f->off - f->l3 + header, payload = f->l3_end - f->off - header;
+
+	if (f->gso_size) {
+		pkt->segs = payload ? (payload + f->gso_size - 1) / f->gso_size : 1;
+		f->gso_size = 0;
+	}
+	pkt->bytes += (pkt->segs - 1) * headers;
+}
+
 #endif

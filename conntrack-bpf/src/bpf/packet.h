@@ -67,6 +67,7 @@ struct ct_frame {
 	__u16 frag_headers; /* bytes of IPv6 fragment headers */
 	__u8 frag_more;	    /* not the last fragment */
 	__u32 frag_start;   /* where what is in fragments begins */
+	__u32 gso_size;	    /* of a super-packet whose segments nobody has counted yet */
 };
 
 /*
@@ -93,6 +94,7 @@ static __always_inline void ct_pkt_begin(struct ct_pkt *pkt, struct ct_frame *f,
 	f->frag_off = 0;
 	f->fragmented = 0;
 	f->frag_headers = 0;
+	f->gso_size = 0;
 }
 
 /* Who sent an ICMP error and to whom, for the packet inside takes their place. */

@@ -22,7 +22,7 @@ static __always_inline enum ct_pass ct_parse_ports(const struct ct_mem *m, struc
 	if (f->off + min > f->l3_end)
 		pkt->kind = CT_KIND_INVALID;
 	else if (pkt->segs > 1)
-		pkt->bytes += (pkt->segs - 1) * (f->off - f->l3 + min);
+		ct_cut(pkt, f, min);
 	return CT_PARSED;
 }
 

@@ -98,7 +98,7 @@ static __always_inline enum ct_pass ct_parse_sctp(const struct ct_mem *m, struct
 	pkt->chunks = 0;
 	pkt->chunk_kinds = 0;
 	if (pkt->segs > 1)
-		pkt->bytes += (pkt->segs - 1) * (f->off - f->l3 + sizeof(*sctp));
+		ct_cut(pkt, f, sizeof(*sctp));
 	f->off += sizeof(*sctp);
 	if (!(m->xdp ? ct_chunks_xdp(m->ctx, f, pkt) : ct_chunks_skb(m->ctx, f, pkt)))
 		pkt->kind = CT_KIND_INVALID;

@@ -139,7 +139,7 @@ static __always_inline enum ct_pass ct_parse_tcp(const struct ct_mem *m, struct 
 	pkt->tcp_flags = ((__u8 *)tcp)[13];
 	pkt->payload = f->l3_end - f->off - header;
 	if (pkt->segs > 1)
-		pkt->bytes += (pkt->segs - 1) * (f->off - f->l3 + header);
+		ct_cut(pkt, f, header);
 
 	options = header - sizeof(*tcp);
 	if (!options)

@@ -149,6 +149,8 @@ static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu
 			if ((word ^ before) & CT_W_NOTABLE)
 				ct_tell(&w->event, ref, v6, word, CT_EVENT_UPDATE, 0);
 		}
+		if (!ct_ref_holds(ref) && !(other && ct_has_left(ref)))
+			return CT_AGAIN;
 		ct_tcp_apply(flow, dir, pkt, fx);
 		if (fx->mismatch)
 			ct_tcp_mismatch(flow, ref->word, dir, pkt);
@@ -171,12 +173,11 @@ static __always_inline enum ct_answer ct_settle(struct ct_work *w, struct ct_cpu
 			return CT_AGAIN;
 		ref->word = word;
 	}
-	if (answer != CT_IGNORE) {
+	if (answer != CT_IGNORE)
 		ct_count(ref, dir, pkt);
-		/* Right before the plain stores: from here on it must be our flow's slot. */
-		if (!ct_ref_holds(ref) && !(other && ct_has_left(ref)))
-			return CT_AGAIN;
-	}
+	/* Right before the plain stores: from here on it must be our flow's slot. */
+	if (!ct_ref_holds(ref) && !(other && ct_has_left(ref)))
+		return CT_AGAIN;
 	ct_tcp_apply(flow, dir, pkt, fx);
 	if (answer == CT_IGNORE)
 		w->refused = 1;
