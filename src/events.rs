@@ -122,12 +122,13 @@ impl Events {
     /// # Errors
     /// As [`Events::try_next`]; what the kernel says to waiting.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
-        let end = Instant::now() + timeout;
+        // None: so long that it never ends.
+        let end = Instant::now().checked_add(timeout);
         loop {
             if let Some(event) = self.try_next()? {
                 return Ok(Some(event));
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let left = end.map_or(timeout, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(None);
             }

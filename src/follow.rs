@@ -72,12 +72,13 @@ impl Follow {
     /// # Errors
     /// As [`Follow::try_next`].
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Change>> {
-        let end = Instant::now() + timeout;
+        // None: so long that it never ends.
+        let end = Instant::now().checked_add(timeout);
         loop {
             if let Some(change) = self.try_next()? {
                 return Ok(Some(change));
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let left = end.map_or(timeout, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(None);
             }

@@ -21,8 +21,10 @@ impl Tracker {
     /// What the kernel says; flows may have been removed by then.
     pub fn flush(&self) -> Result<u64> {
         let mut removed = 0;
+        // Once: what begins while tables are replaced, and all is looked at again, stays.
+        let moment = remove::now(&self.instance().datapath_now())?;
         self.reader().whole(self.instance(), |tables| {
-            removed += remove::all(&self.instance().datapath_now(), tables)?;
+            removed += remove::all(&self.instance().datapath_now(), tables, moment)?;
             Ok(removed)
         })
     }

@@ -77,7 +77,9 @@ fn a_table_that_fills_up_says_so() {
 
     let to = "10.7.0.1:9".parse().expect("an address");
     send(&peer, to, 10_000..10_000 + 420);
-    let event = next(&mut events);
+    // For ever is a time, too.
+    let event = events.next_timeout(Duration::MAX).expect("an event");
+    let event = event.expect("an event");
     let What::Pressure(pressure) = event.what else {
         panic!("{event:?}");
     };
@@ -133,7 +135,6 @@ fn a_table_that_fills_up_says_so() {
         10 => Ok(()),
         count => Err(format!("{count} flows")),
     });
-    assert!(events.next_timeout(Duration::ZERO).is_ok());
     tracker.detach().expect("detach");
 }
 

@@ -1,12 +1,21 @@
 //! One process at a time changes an instance: an advisory lock on a file, which
 //! the kernel gives up when its holder dies.
+//!
+//! Who can open a file can lock it, for as long as he likes. So nobody but its owner
+//! can open these.
 
 use std::fs;
+use std::fs::DirBuilder;
 use std::fs::File;
+use std::fs::Permissions;
+use std::io;
 use std::io::Read;
 use std::io::Seek;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::thread;
@@ -47,7 +56,7 @@ impl Lock {
     /// `InUse`, naming the process, if one keeps the instance in the foreground
     /// or does not come to an end; `NotPermitted`.
     pub(crate) fn take(dir: &Path, instance: &str, purpose: &str) -> Result<Self> {
-        fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+        make_private(dir).with_context(|| format!("create {}", dir.display()))?;
         let path = file_of(dir, instance);
         let begin = Instant::now();
         loop {
@@ -76,6 +85,7 @@ impl Lock {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
             .open(path)
             .with_context(context)?;
         let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -131,6 +141,15 @@ impl Drop for Lock {
     }
 }
 
+/// A folder for its owner alone, also if there is one that is for others, too.
+fn make_private(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    if fs::metadata(dir)?.mode() & 0o077 != 0 {
+        fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
 fn file_of(dir: &Path, instance: &str) -> PathBuf {
     dir.join(format!("{instance}.lock"))
 }
@@ -183,6 +202,17 @@ mod tests {
         drop(lock);
         drop(Lock::take(&dir, "a", "attaching").unwrap());
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "no file is left");
+        fs::remove_dir(&dir).unwrap();
+    }
+
+    #[test]
+    fn nobody_else_can_open_it() {
+        let dir = dir("private");
+        DirBuilder::new().mode(0o755).create(&dir).unwrap();
+        let lock = Lock::take(&dir, "a", "testing").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(&dir), mode(&file_of(&dir, "a"))), (0o700, 0o600));
+        drop(lock);
         fs::remove_dir(&dir).unwrap();
     }
 

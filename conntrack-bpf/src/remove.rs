@@ -104,27 +104,39 @@ fn moved(
     }
 }
 
-/// Takes out every flow that began before this call; how many. Those whose time
-/// was up go, too, and are not counted.
-///
-/// A flow whose first packet comes during the call stays, if it comes more than a
-/// tick of the kernel's clock after it began.
+/// A moment by the clock that flows begin by, the kernel's coarse one.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Moment(u64);
+
+/// This moment, or up to a tick before it.
 ///
 /// # Errors
 /// As [`one`].
-pub fn all(datapath: &Datapath, tables: &Tables) -> Result<u64> {
+pub fn now(datapath: &Datapath) -> Result<Moment> {
     let mut now = ct_removal {
         what: ct_remove_what::CT_REMOVE_NONE.0,
         ..ct_removal::default()
     };
     run(datapath, &mut now)?;
+    Ok(Moment(now.start))
+}
+
+/// Takes out every flow that began before a moment; how many. Those whose time was
+/// up go, too, and are not counted.
+///
+/// A flow whose first packet comes later stays, if it comes more than a tick of the
+/// kernel's clock later.
+///
+/// # Errors
+/// As [`one`].
+pub fn all(datapath: &Datapath, tables: &Tables, moment: Moment) -> Result<u64> {
     let mut removed = 0;
     for family in [Family::Ipv4, Family::Ipv6] {
         // The old one first, for flows move from there.
         for end in tables.buckets(family) {
             for bucket in (0..end).step_by(REMOVE_BUCKETS as usize) {
                 let mut order = ct_removal {
-                    start: now.start,
+                    start: moment.0,
                     what: ct_remove_what::CT_REMOVE_ALL.0,
                     v6: v6(family),
                     table: end,

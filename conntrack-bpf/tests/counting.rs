@@ -81,7 +81,11 @@ fn super_packets_nobody_has_cut_yet() {
     let mut sent = [0, 0];
     for (packet, segments, headers) in [
         (Packet::tcp(a, b).flags(SYN).window(60_000), 1, 40),
-        (Packet::tcp(b, a).flags(SYN | ACK).ack(2).payload(1000), 1, 40),
+        (
+            Packet::tcp(b, a).flags(SYN | ACK).ack(2).payload(1000),
+            1,
+            40,
+        ),
         (Packet::tcp(a, b).seq(2).ack(1002).window(60_000), 1, 40),
         (Packet::tcp(b, a).seq(1002).ack(2).payload(1001), 2, 40),
         (Packet::tcp(b, a).seq(2003).ack(2).payload(3000), 3, 40),
@@ -97,7 +101,9 @@ fn super_packets_nobody_has_cut_yet() {
         assert_eq!([counters.packets, counters.bytes], sent, "{packet:?}");
     }
     let flows = lab.flows_at(0);
-    let tcp = flows.iter().find(|flow| flow.key().protocol() == Protocol::TCP);
+    let tcp = flows
+        .iter()
+        .find(|flow| flow.key().protocol() == Protocol::TCP);
     let reply = tcp.expect("the connection").reply;
     assert_eq!((reply.packets, reply.bytes), (6, 5001 + 6 * 40));
 }

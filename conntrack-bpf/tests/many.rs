@@ -145,7 +145,8 @@ fn each_of_a_million_flows_comes_out_once_in_flat_memory() {
         assert_eq!(walk(&lab).count(), flows as usize, "a second time");
 
         let begin = Instant::now();
-        let flushed = remove::all(&lab.datapath, &lab.tables).expect("flush");
+        let moment = remove::now(&lab.datapath).expect("the time");
+        let flushed = remove::all(&lab.datapath, &lab.tables, moment).expect("flush");
         println!("{flushed} flows flushed in {:?}", begin.elapsed());
         assert_eq!(flushed, u64::from(flows));
         assert_eq!(walk(&lab).count(), 0);

@@ -45,7 +45,10 @@ impl Lab {
     /// Flushes at a time.
     fn flush_at(&mut self, epoch: i64) -> u64 {
         self.replayer.set(epoch, 0);
-        remove::all(&self.datapath, &self.tables).expect("flush")
+        {
+            let moment = remove::now(&self.datapath).expect("the time");
+            remove::all(&self.datapath, &self.tables, moment).expect("flush")
+        }
     }
 
     fn spot(&self, epoch: i64, name: &str) -> Spot {
@@ -227,7 +230,10 @@ impl Busy {
     }
 
     fn flush(&self) -> u64 {
-        remove::all(&self.datapath, &self.tables).expect("flush")
+        {
+            let moment = remove::now(&self.datapath).expect("the time");
+            remove::all(&self.datapath, &self.tables, moment).expect("flush")
+        }
     }
 }
 

@@ -102,8 +102,8 @@ impl Profile {
     /// Whether it makes a difference to a scenario.
     pub(crate) fn plays(&self, name: &str) -> bool {
         match self.name {
-            "defaults" | "checksum" => true,
-            _ => name.contains("/tcp/"),
+            "strict" | "liberal" | "ignore_invalid_rst" => name.contains("/tcp/"),
+            _ => true,
         }
     }
 

@@ -6,6 +6,7 @@ use std::io::StdoutLock;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
+use std::time::Instant;
 
 use conntrack::Event;
 use conntrack::Events;
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &EventsArgs, context: &Context) -> Result<ExitCode, Fail
     let mut events = builder.listen()?;
     let mut out = Output::new(args.output);
     let mut left = args.count.unwrap_or(u64::MAX);
+    let mut asked = Instant::now();
     loop {
         let shown = show(&mut events, &mut out, left.min(AT_ONCE))?;
         left -= shown;
@@ -55,6 +57,11 @@ pub(crate) fn run(args: &EventsArgs, context: &Context) -> Result<ExitCode, Fail
         // They may come faster than they are shown: then there is always more.
         let more = shown == AT_ONCE;
         let interrupted = signals.wait_with(&events, if more { Duration::ZERO } else { ALIVE })?;
+        // To ask opens all that is pinned: not for every event.
+        if !interrupted && asked.elapsed() < ALIVE {
+            continue;
+        }
+        asked = Instant::now();
         if !interrupted && !tracker.is_detached() {
             continue;
         }

@@ -41,11 +41,21 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Fail
     let read = feed(&mut capture, &mut replay, &mut progress)?;
     progress.end();
 
+    let counters = replay.counters()?;
+    let missing = counters.table.evicted() + counters.passed_untracked["table_full"];
     if args.stats {
-        show_stats(args.view.output, replay.counters()?, read.span)?;
+        show_stats(args.view.output, counters, read.span)?;
     } else {
         let flows = replay.flows().filter_flows(args.filter.filter());
         show(flows, &args.view, None)?;
+    }
+    if missing > 0 {
+        say(format_args!(
+            "{name}: the table was full: {} pushed out or not tracked; --config with a larger \
+             table.max_flows (it is {}) has room",
+            counted(missing, "flow"),
+            context.config.table.max_flows
+        ));
     }
     for (link, packets) in &read.unread {
         say(format_args!(

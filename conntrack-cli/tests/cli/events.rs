@@ -235,7 +235,6 @@ fn expired_flows_go_without_a_process() {
     assert_eq!(stats["removed"]["timeout"], sent);
     assert!(stats["sweep"]["runs"].as_u64().unwrap() > 0);
 
-    // At once, if the sweep is off.
     netns.run(&["detach"]).ok();
     let left = listening.child.wait().unwrap();
     assert_eq!(left.code(), Some(3), "it says that it was detached");

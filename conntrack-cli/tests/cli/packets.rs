@@ -118,6 +118,18 @@ pub(crate) fn story() -> Vec<Packet> {
         .collect()
 }
 
+/// So many flows of a question that nobody answers, at once.
+pub(crate) fn questions(count: u16) -> Vec<Packet> {
+    let ask = |port| ipv4(17, [10, 0, 0, 1], [10, 0, 0, 2], &udp(port, 53, 30));
+    let ports = 1..=count;
+    ports
+        .map(|port| Packet {
+            time_us: START_US,
+            ip: ask(port),
+        })
+        .collect()
+}
+
 /// The end of the story's connection, some seconds later.
 pub(crate) fn good_bye(after_us: u64) -> Vec<Packet> {
     let (client, server) = ([10, 0, 0, 1], [10, 0, 0, 2]);

@@ -219,6 +219,28 @@ fn statistics_of_a_capture() {
 
 #[test]
 #[ignore = "root"]
+fn what_finds_no_room_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = folder.path().join("small.yaml");
+    fs::write(&small, "table:\n  max_flows: 100\n").unwrap();
+    let file = File::new(&plain(&packets::questions(5000)));
+    let run = file.replay(&["-o", "json", "--config", small.to_str().unwrap()]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let shown = schema::flows(&run.stdout).len();
+    let says = format!("the table was full: {} flows pushed out", 5000 - shown);
+    assert!(run.stderr.contains(&says), "{says}: {}", run.stderr);
+    assert!(
+        run.stderr.contains("table.max_flows (it is 100)"),
+        "{run:?}"
+    );
+    assert_eq!(
+        schema::flows(&file.replay(&["-o", "json"]).ok()).len(),
+        5000
+    );
+}
+
+#[test]
+#[ignore = "root"]
 fn a_reader_that_leaves_is_no_error() {
     let file = File::new(&plain(&packets::many(50_000)));
     for form in ["table", "jsonl"] {
