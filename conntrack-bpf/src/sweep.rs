@@ -40,8 +40,9 @@ fn run(programs: &Programs, hurry: u32) -> Result<()> {
         if code == 0 {
             return Ok(());
         }
-        // A BPF program gets the timer's memory only if nobody else is at the allocator
-        // just then (bpf_timer_init(), kernel/bpf/helpers.c): seen once in thousands.
+        // Seen once in thousands of attaches. __bpf_async_init() of kernel/bpf/helpers.c
+        // takes a timer's memory by bpf_map_kmalloc_nolock(), which may find the
+        // allocator locked, and has none then.
         if begin.elapsed() > PATIENCE {
             let message = format!("the kernel does not start the sweep's timer ({code})");
             return Err(Error::new(ErrorKind::Other, message));

@@ -86,7 +86,11 @@ static __always_inline __u64 ct_extend(const struct ct_work *w, struct ct_flow *
 	if (ct_after(w->pkt.ack, sender->end))
 		return word;
 	if (w->pkt.anew) {
-		/* As if the first had come with all of it: the edges were set, not moved. */
+		/*
+		 * As if the first had come with all of it: the edges were set, not moved.
+		 * In this order: who reads between the two finds the window too wide by
+		 * less than this packet, and refuses nothing.
+		 */
 		ct_raise(&sender->maxend, sender->maxend + end - sender->end);
 		ct_raise(&sender->end, end);
 		return word;

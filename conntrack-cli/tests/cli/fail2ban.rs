@@ -18,6 +18,7 @@ use crate::run::Run;
 use crate::run::finish;
 
 const HOST: &str = "10.9.1.1";
+const HOST6: &str = "fd91::1";
 const PEER: &str = "10.9.1.2";
 const PEER6: &str = "fd91::2";
 
@@ -47,14 +48,13 @@ fn fail2ban(program: &str) -> Command {
 impl Place {
     fn new() -> Self {
         let (host, peer) = (Netns::new(), Netns::new());
-        host.ip(&format!(
-            "link add inner type veth peer name outer netns {}",
-            peer.name
-        ));
-        for (netns, link, last) in [(&host, "inner", 1), (&peer, "outer", 2)] {
-            netns.ip(&format!("addr add 10.9.1.{last}/24 dev {link}"));
-            netns.ip(&format!("addr add fd91::{last}/64 dev {link} nodad"));
-            netns.ip(&format!("link set {link} up"));
+        host.wire(&peer);
+        for (netns, link, [v4, v6]) in [
+            (&host, "inner", [HOST, HOST6]),
+            (&peer, "outer", [PEER, PEER6]),
+        ] {
+            netns.ip(&format!("addr add {v4}/24 dev {link}"));
+            netns.ip(&format!("addr add {v6}/64 dev {link} nodad"));
         }
         host.run(&["attach", "inner"]).ok();
         let place = Self {
@@ -202,7 +202,7 @@ impl Drop for Place {
 #[ignore = "root"]
 fn who_fails_at_the_door_is_banned() {
     let mut place = Place::new();
-    let (v4, v6) = ([HOST, PEER], ["fd91::1", PEER6]);
+    let (v4, v6) = ([HOST, PEER], [HOST6, PEER6]);
     assert!(place.hears(v4) && place.hears(v6));
     place.start();
 

@@ -46,6 +46,16 @@ impl Netns {
         ip(&format!("-n {} {args}", self.name));
     }
 
+    /// A wire, up: `inner` here, `outer` there.
+    pub(crate) fn wire(&self, there: &Self) {
+        let there_name = &there.name;
+        self.ip(&format!(
+            "link add inner type veth peer name outer netns {there_name}"
+        ));
+        self.ip("link set inner up");
+        there.ip("link set outer up");
+    }
+
     /// The program, for this namespace and an instance of its name.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = program();

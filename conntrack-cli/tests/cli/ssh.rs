@@ -41,14 +41,9 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let (host, operator) = (Netns::new(), Netns::new());
-        host.ip(&format!(
-            "link add inner type veth peer name outer netns {}",
-            operator.name
-        ));
-        for (netns, link, addr) in [(&host, "inner", HOST), (&operator, "outer", OPERATOR)] {
-            netns.ip(&format!("addr add {addr}/24 dev {link}"));
-            netns.ip(&format!("link set {link} up"));
-        }
+        host.wire(&operator);
+        host.ip(&format!("addr add {HOST}/24 dev inner"));
+        operator.ip(&format!("addr add {OPERATOR}/24 dev outer"));
         let keys = tempfile::tempdir().unwrap();
         for key in ["host", "user"] {
             let file = keys.path().join(key);

@@ -196,18 +196,18 @@ impl Tracker {
             }
             packet.bytes += u64::from(early.bytes);
             let tuple = packet.tuple;
-            let anew = false;
-            where_to = Some(Counted {
+            where_to = Some((tuple, base, end));
+        }
+        let (class, counted) = self.whole(now, parsed);
+        if let (true, Some((tuple, base, end))) = (counted, where_to) {
+            let anew = self.is_anew(&tuple);
+            let counted = Counted {
                 tuple,
                 base,
                 end,
                 anew,
-            });
-        }
-        let (class, counted) = self.whole(now, parsed);
-        if let (true, Some(mut where_to)) = (counted, where_to) {
-            where_to.anew = self.is_anew(&where_to.tuple);
-            self.fragments.counted(&fragment.id, where_to);
+            };
+            self.fragments.counted(&fragment.id, counted);
         }
         class
     }
