@@ -104,7 +104,8 @@ inside() {
 	done
 
 	left=$(
-		"$here/scripts/leftovers.sh" compare "$root.before" 2>/dev/null || true
+		compared=$("$here/scripts/leftovers.sh" compare "$root.before" 2>/dev/null) ||
+			printf '%s\n' "${compared:-the comparison itself failed}"
 		find "$root/run/netns" -mindepth 1 -printf 'namespace %f\n' 2>/dev/null || true
 		find "$root/sys/fs/bpf" -mindepth 1 -printf 'pin %p\n' 2>/dev/null || true
 		for pid in $(rooted "$root"); do

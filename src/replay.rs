@@ -4,6 +4,7 @@ use conntrack_bpf::Clock;
 use conntrack_bpf::counters;
 use conntrack_bpf::counters::Meter;
 use conntrack_bpf::datapath::Datapath;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::datapath::LoadOptions;
 use conntrack_bpf::table::Tables;
 use conntrack_bpf::testrun::Replayer;
@@ -57,7 +58,8 @@ impl Replay {
     /// them.
     pub fn new(config: Config) -> Result<Self> {
         config.validate()?;
-        let datapath = Datapath::load(&LoadOptions::new(&config).replay())?;
+        let options = LoadOptions::new(&config).replay().entries(&[Entry::Xdp]);
+        let datapath = Datapath::load(&options)?;
         Ok(Self {
             replayer: Replayer::new(&datapath)?,
             tables: Tables::map(&datapath)?,

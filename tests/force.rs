@@ -31,7 +31,7 @@ fn wire() -> (Netns, Netns) {
 
 /// As without tcx it would have been attached.
 fn add_filter(name: &Name, here: &Netns) {
-    let program = name.dir().join("prog_ct_tc_ingress");
+    let program = name.dir().join("prog_ct_tc_egress");
     here.sh("tc qdisc replace dev wire clsact");
     here.sh(&format!(
         "tc filter add dev wire ingress bpf direct-action object-pinned {}",

@@ -20,6 +20,7 @@ use common::netns::Netns;
 use common::pinned;
 use common::present;
 use common::tc;
+use conntrack::Config;
 use conntrack::ErrorKind;
 use conntrack::Keep;
 use conntrack::Mode;
@@ -55,11 +56,11 @@ const MAPS: [&str; 18] = [
     "map_table4",
     "map_table6",
 ];
-const PROGRAMS: [&str; 5] = [
+/// With XDP on what comes in.
+const PROGRAMS: [&str; 4] = [
     "prog_ct_remove",
     "prog_ct_sweep_start",
     "prog_ct_tc_egress",
-    "prog_ct_tc_ingress",
     "prog_ct_xdp",
 ];
 
@@ -421,4 +422,54 @@ fn tc_links_and_filters_are_pinned_too() {
     opened.remove_interface("wire").unwrap();
     assert_eq!(present(&here, "wire"), [""; 0]);
     assert!(!has_clsact(&here, "wire"));
+}
+
+/// An echo request and its answer over `second`: packets counted each way of its flow.
+fn second_pinged(tracker: &Tracker, here: &Netns) -> [u64; 2] {
+    tracker.flush().expect("flush");
+    here.sh("ping -q -c 1 -W 5 10.9.0.2");
+    let flows: Result<Vec<_>, _> = tracker.flows().collect();
+    let mut flows = flows.expect("flows");
+    flows.retain(|flow| flow.interface.as_deref() == Some("second"));
+    assert_eq!(flows.len(), 1, "{flows:?}");
+    [flows[0].original.packets, flows[0].reply.packets]
+}
+
+#[test]
+#[ignore = "root"]
+fn a_program_comes_when_an_interface_needs_it() {
+    let (here, there) = wire();
+    veth((&here, "second"), (&there, "second"));
+    here.sh("ip addr add 10.9.0.1/24 dev second");
+    there.sh("ip addr add 10.9.0.2/24 dev second");
+    let name = Name::new();
+    let has = |program: &str| name.pins().iter().any(|pin| pin == program);
+    drop(pinned(&name, &here, &["wire"]));
+    assert!(!has("prog_ct_tc_ingress"), "nothing needs it");
+
+    let early = Tracker::open(&name.0).unwrap();
+    let other = Tracker::open(&name.0).unwrap();
+    let report = other.add_interface("second", Mode::Tc).unwrap();
+    assert_eq!(report.hooks, tc());
+    assert!(has("prog_ct_tc_ingress"));
+    assert_eq!(second_pinged(&other, &here), [1, 1]);
+
+    // One who has known it from before replaces what he did not know.
+    early.upgrade().unwrap();
+    assert_eq!(second_pinged(&early, &here), [1, 1]);
+    let mut config = Config::default();
+    config.table.max_flows = 3000;
+    early.resize(&config.table).unwrap();
+    assert_eq!(second_pinged(&early, &here), [1, 1]);
+    let expected = [("second".to_owned(), tc()), ("wire".to_owned(), native())];
+    let mut now = hooks(&early);
+    now.sort_by(|(a, _), (b, _)| a.cmp(b));
+    assert_eq!(now, expected);
+
+    early.detach().unwrap();
+    assert!(!name.dir().exists());
+    for interface in ["wire", "second"] {
+        assert_eq!(present(&here, interface), [""; 0]);
+        assert!(!has_clsact(&here, interface));
+    }
 }

@@ -39,9 +39,17 @@ fn send(from: &Netns, to: SocketAddr, ports: std::ops::Range<u16>) {
     });
 }
 
-fn next(events: &mut Events) -> Event {
-    let event = events.next_timeout(PATIENCE).expect("an event");
-    event.expect("no event came")
+/// The next event. Those of flows that were pushed out are counted instead: by chance
+/// both buckets of a flow are full before a table this small is.
+fn next(events: &mut Events, patience: Duration, evicted: &mut u64) -> Event {
+    loop {
+        let event = events.next_timeout(patience).expect("an event");
+        let event = event.expect("no event came");
+        match event.what {
+            What::Destroy(_, GoneReason::Evicted) => *evicted += 1,
+            _ => return event,
+        }
+    }
 }
 
 #[test]
@@ -78,8 +86,8 @@ fn a_table_that_fills_up_says_so() {
     let to = "10.7.0.1:9".parse().expect("an address");
     send(&peer, to, 10_000..10_000 + 420);
     // For ever is a time, too.
-    let event = events.next_timeout(Duration::MAX).expect("an event");
-    let event = event.expect("an event");
+    let mut evicted = 0;
+    let event = next(&mut events, Duration::MAX, &mut evicted);
     let What::Pressure(pressure) = event.what else {
         panic!("{event:?}");
     };
@@ -90,7 +98,7 @@ fn a_table_that_fills_up_says_so() {
     assert!((400..=420).contains(&pressure.flows), "{pressure:?}");
     assert_eq!(pressure.max, u64::from(ROOM));
     send(&peer, to, 20_000..20_000 + 80);
-    let event = next(&mut events);
+    let event = next(&mut events, PATIENCE, &mut evicted);
     let What::Pressure(pressure) = event.what else {
         panic!("{event:?}");
     };
@@ -100,19 +108,14 @@ fn a_table_that_fills_up_says_so() {
         stats.pressure,
         [PressureLevel::Critical, PressureLevel::None]
     );
-    assert_eq!(
-        stats.table.evicted(),
-        0,
-        "there is room for more than it is sized for"
-    );
 
     // All their time is up at once, and nobody sends anything.
     let mut sysctls = tracker.sysctls().expect("settings");
     sysctls.set("udp_timeout", 1).expect("a setting");
     tracker.set_sysctls(&sysctls).expect("settings");
     let (mut gone, mut levels) = (0, Vec::new());
-    while gone < 500 || levels.last() != Some(&PressureLevel::None) {
-        match next(&mut events).what {
+    while gone + evicted < 500 || levels.last() != Some(&PressureLevel::None) {
+        match next(&mut events, PATIENCE, &mut evicted).what {
             What::Destroy(flow, GoneReason::Timeout) => {
                 assert_eq!(flow.original.packets, 1, "{flow:?}");
                 gone += 1;
@@ -127,7 +130,9 @@ fn a_table_that_fills_up_says_so() {
     assert_eq!((stats.flows.active, stats.flows.expired_pending), (0, 0));
     assert_eq!(stats.pressure, [PressureLevel::None; 2]);
     let sweep = stats.sweep.expect("a sweep");
-    assert!(sweep.removed == 500 && sweep.runs > 0, "{sweep:?}");
+    assert!(sweep.removed == gone && sweep.runs > 0, "{sweep:?}");
+    assert_eq!((gone + evicted, stats.table.evicted()), (500, evicted));
+    assert!(evicted <= 5, "{evicted} of 500: there is room for more");
 
     // New flows fit.
     send(&peer, to, 30_000..30_010);
@@ -192,7 +197,8 @@ fn destroy_comes_within_the_interval_without_a_process() {
     drop(tracker);
     let mut worst = 0;
     for _ in 0..2 * FLOWS {
-        let event = next(&mut events);
+        let event = events.next_timeout(PATIENCE).expect("an event");
+        let event = event.expect("no event came");
         let What::Destroy(flow, GoneReason::Timeout) = event.what else {
             panic!("{event:?}");
         };

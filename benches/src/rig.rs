@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use conntrack_bpf::counters::Meter;
 use conntrack_bpf::datapath::Datapath;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::datapath::LoadOptions;
 use conntrack_core::Config;
 use libbpf_rs::MapCore;
@@ -130,7 +131,8 @@ impl Rig {
     pub fn with(flows: u32, mut config: Config) -> Result<Self> {
         config.table.max_flows = flows;
         config.table.max_flows_v6 = Some(flows);
-        let product = Datapath::load(&LoadOptions::new(&config))?;
+        let options = LoadOptions::new(&config).entries(&[Entry::Xdp, Entry::TcIngress]);
+        let product = Datapath::load(&options)?;
         know_loopback(&product.maps.ifaces)?;
         let meter = Meter::map(&product)?;
         let drive = DriveSkelBuilder::default()
@@ -181,11 +183,16 @@ impl Rig {
         match (self.hook, target) {
             (Hook::Xdp, Target::Empty) => self.floor.progs.empty_xdp.as_fd(),
             (Hook::Xdp, Target::Floor) => self.floor.progs.floor_xdp.as_fd(),
-            (Hook::Xdp, Target::Product) => self.product.programs.xdp.as_fd(),
+            (Hook::Xdp, Target::Product) => self.entry(Entry::Xdp),
             (Hook::Tc, Target::Empty) => self.floor.progs.empty_tc.as_fd(),
             (Hook::Tc, Target::Floor) => self.floor.progs.floor_tc.as_fd(),
-            (Hook::Tc, Target::Product) => self.product.programs.tc_ingress.as_fd(),
+            (Hook::Tc, Target::Product) => self.entry(Entry::TcIngress),
         }
+    }
+
+    fn entry(&self, entry: Entry) -> BorrowedFd<'_> {
+        let program = self.product.programs.entry(entry);
+        program.expect("it was loaded").as_fd()
     }
 
     fn driver(&self, target: Target) -> &ProgramMut<'static> {

@@ -15,6 +15,7 @@ use nix::errno::Errno;
 
 use crate::clsact;
 use crate::clsact::Way;
+use crate::datapath::Entry;
 use crate::datapath::Programs;
 use crate::devices;
 use crate::devices::Device;
@@ -56,6 +57,24 @@ enum Held {
     Filter,
 }
 
+/// An interface's clsact qdisc, made when the first filter needs it.
+struct Clsact<'a> {
+    netns: &'a Arc<Netns>,
+    ifindex: u32,
+    marked: bool,
+    guard: Option<ClsactGuard>,
+}
+
+impl Clsact<'_> {
+    fn guard(&mut self) -> Result<&mut ClsactGuard> {
+        let guard = match self.guard.take() {
+            Some(guard) => guard,
+            None => ClsactGuard::make(self.netns, self.ifindex, self.marked)?,
+        };
+        Ok(self.guard.insert(guard))
+    }
+}
+
 /// Our filters on an interface's clsact qdisc, and the qdisc if it is ours.
 #[derive(Debug)]
 struct ClsactGuard {
@@ -63,41 +82,43 @@ struct ClsactGuard {
     ifindex: u32,
     programs: Vec<u32>,
     made: bool,
-    /// While nothing is pinned.
+    /// Whether nothing is pinned, so that marks must tell whose they are.
+    marked: bool,
     marks: Vec<Lock>,
 }
 
-/// Names the links of an interface are pinned under.
-pub(crate) const LINK_SIDES: [&str; 3] = ["xdp", "ingress", "egress"];
+/// Gives the program of an entry, loaded by now.
+pub(crate) type Provide<'a> = dyn Fn(Entry) -> Result<ProgramHandle> + Sync + 'a;
 
 impl Attachment {
     /// Attaches to a target, from a thread that is in its namespace. `marked`:
     /// no record tells of filters if this process dies, so they are marked.
     pub(crate) fn make(
-        programs: &Programs,
+        programs: &Provide<'_>,
         netns: &Arc<Netns>,
         target: &Target,
         kernel: &KernelSupport,
         marked: bool,
     ) -> Result<Self> {
         let Target { device, plan, .. } = target;
-        let ifindex = device.device.ifindex;
         let mut why = plan.why.clone();
-        let mut clsact = None;
-        if uses_clsact(plan) {
-            clsact = Some(ClsactGuard::make(netns, ifindex, programs, marked)?);
-        }
-        let ingress = attach_ingress(programs, device, plan, kernel, &mut why)?;
+        let mut clsact = Clsact {
+            netns,
+            ifindex: device.device.ifindex,
+            marked,
+            guard: None,
+        };
+        let ingress = attach_ingress(programs, target, kernel, &mut clsact, &mut why)?;
         let egress = plan.egress.map(|hook| {
             let name = &device.device.name;
-            hold_tc(&programs.tc_egress, ifindex, Way::Egress, hook)
+            hold_tc(programs, Entry::TcEgress, hook, &mut clsact)
                 .with_context(|| format!("attach ct_tc_egress to {name}"))
         });
         Ok(Self {
             ingress,
             egress: egress.transpose()?,
             why,
-            clsact,
+            clsact: clsact.guard,
         })
     }
 
@@ -119,16 +140,15 @@ impl Attachment {
         self.clsact.as_ref().is_some_and(|clsact| clsact.made)
     }
 
-    /// The links, with the sides of the interface that they are on.
-    pub(crate) fn links(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
-        let [xdp, tc_ingress, tc_egress] = LINK_SIDES;
+    /// The links, with the entries that they are for.
+    pub(crate) fn links(&self) -> impl Iterator<Item = (Entry, BorrowedFd<'_>)> {
         let ingress = match &self.ingress {
-            Held::Link(Hook::Tcx, link) => Some((tc_ingress, link.as_fd())),
-            Held::Link(_, link) => Some((xdp, link.as_fd())),
+            Held::Link(Hook::Tcx, link) => Some((Entry::TcIngress, link.as_fd())),
+            Held::Link(_, link) => Some((Entry::Xdp, link.as_fd())),
             Held::Filter => None,
         };
         let egress = match &self.egress {
-            Some(Held::Link(_, link)) => Some((tc_egress, link.as_fd())),
+            Some(Held::Link(_, link)) => Some((Entry::TcEgress, link.as_fd())),
             _ => None,
         };
         ingress.into_iter().chain(egress)
@@ -137,7 +157,10 @@ impl Attachment {
     /// Makes its filters' programs these as well: they are about to be put there.
     pub(crate) fn adopt(&mut self, programs: &Programs) {
         if let Some(clsact) = &mut self.clsact {
-            clsact.adopt(programs);
+            let tc = [Entry::TcIngress, Entry::TcEgress];
+            let ids = tc.iter().filter_map(|entry| programs.entry(*entry).ok());
+            let ids: Vec<u32> = ids.map(ProgramHandle::id).collect();
+            clsact.adopt(&ids);
         }
     }
 
@@ -159,11 +182,14 @@ impl Held {
     }
 }
 
-/// The program for a side of [`LINK_SIDES`].
-pub(crate) fn program_on<'a>(programs: &'a Programs, side: &str) -> Option<&'a ProgramHandle> {
-    let ours = [&programs.xdp, &programs.tc_ingress, &programs.tc_egress];
-    let mut sides = LINK_SIDES.into_iter().zip(ours);
-    sides.find(|(known, _)| *known == side).map(|(_, it)| it)
+/// The entries that following the plan needs, if nothing unforeseen happens.
+pub(crate) fn entries(plan: &Plan) -> impl Iterator<Item = Entry> {
+    let ingress = plan.likely_ingress().map(|hook| match hook {
+        Hook::Tcx | Hook::Clsact => Entry::TcIngress,
+        Hook::XdpNative | Hook::XdpGeneric | Hook::XdpOffload => Entry::Xdp,
+    });
+    let egress = plan.egress.map(|_| Entry::TcEgress);
+    ingress.into_iter().chain(egress)
 }
 
 /// Whether following the plan may need the clsact qdisc.
@@ -180,12 +206,13 @@ pub(crate) fn devices(netns: &Netns) -> Result<Vec<Device>> {
 }
 
 fn attach_ingress(
-    programs: &Programs,
-    device: &DeviceSupport,
-    plan: &Plan,
+    programs: &Provide<'_>,
+    target: &Target,
     kernel: &KernelSupport,
+    clsact: &mut Clsact<'_>,
     why: &mut Vec<String>,
 ) -> Result<Held> {
+    let Target { device, plan, .. } = target;
     let ifindex = device.device.ifindex;
     let name = &device.device.name;
     let mut refusal = Error::new(ErrorKind::Other, "the plan has no hook");
@@ -195,11 +222,12 @@ fn attach_ingress(
             Hook::XdpGeneric => libbpf_sys::XDP_FLAGS_SKB_MODE,
             Hook::XdpOffload => libbpf_sys::XDP_FLAGS_HW_MODE,
             Hook::Tcx | Hook::Clsact => {
-                return hold_tc(&programs.tc_ingress, ifindex, Way::Ingress, hook)
+                return hold_tc(programs, Entry::TcIngress, hook, clsact)
                     .with_context(|| format!("attach ct_tc_ingress to {name}"));
             }
         };
-        match sys::link_create(programs.xdp.as_fd(), ifindex, LinkKind::Xdp, flags) {
+        let program = programs(Entry::Xdp)?;
+        match sys::link_create(program.as_fd(), ifindex, LinkKind::Xdp, flags) {
             Ok(link) => return Ok(Held::Link(hook, link)),
             Err(errno) => {
                 refusal = refused(errno, hook, device, kernel);
@@ -222,8 +250,21 @@ fn refused(errno: Errno, hook: Hook, device: &DeviceSupport, kernel: &KernelSupp
     }
 }
 
-fn hold_tc(program: &ProgramHandle, ifindex: u32, way: Way, hook: Hook) -> Result<Held> {
+fn hold_tc(
+    programs: &Provide<'_>,
+    entry: Entry,
+    hook: Hook,
+    clsact: &mut Clsact<'_>,
+) -> Result<Held> {
+    // Before a qdisc is made that nobody knows of yet: it may take its time.
+    let program = programs(entry)?;
+    let ifindex = clsact.ifindex;
+    let way = match entry {
+        Entry::TcEgress => Way::Egress,
+        Entry::Xdp | Entry::TcIngress => Way::Ingress,
+    };
     if hook == Hook::Clsact {
+        clsact.guard()?.adopt(&[program.id()]);
         let netlink = Netlink::open().context("open a netlink socket")?;
         let name = program.name().to_string_lossy();
         let program = program.as_fd().as_raw_fd();
@@ -239,29 +280,25 @@ fn hold_tc(program: &ProgramHandle, ifindex: u32, way: Way, hook: Hook) -> Resul
 }
 
 impl ClsactGuard {
-    fn make(netns: &Arc<Netns>, ifindex: u32, programs: &Programs, marked: bool) -> Result<Self> {
+    fn make(netns: &Arc<Netns>, ifindex: u32, marked: bool) -> Result<Self> {
         let netlink = Netlink::open().context("open a netlink socket")?;
         let inherited = orphans::clear(&netlink, netns.id(), ifindex);
         let inherited = inherited.context("remove filters of a dead process")?;
         let made = clsact::create(&netlink, ifindex).context("add the clsact qdisc")? || inherited;
-        let programs = [programs.tc_ingress.id(), programs.tc_egress.id()];
-        let marks = match marked {
-            true => orphans::mark(netns.id(), ifindex, &programs, made),
-            false => Vec::new(),
-        };
         Ok(Self {
             netns: Arc::clone(netns),
             ifindex,
-            programs: programs.to_vec(),
+            programs: Vec::new(),
             made,
-            marks,
+            marked,
+            marks: Vec::new(),
         })
     }
 
-    fn adopt(&mut self, programs: &Programs) {
-        let programs = [programs.tc_ingress.id(), programs.tc_egress.id()];
-        if !self.marks.is_empty() {
-            let marks = orphans::mark(self.netns.id(), self.ifindex, &programs, self.made);
+    /// Programs that are about to be put there.
+    fn adopt(&mut self, programs: &[u32]) {
+        if self.marked {
+            let marks = orphans::mark(self.netns.id(), self.ifindex, programs, self.made);
             self.marks.extend(marks);
         }
         self.programs.extend(programs);
@@ -270,7 +307,7 @@ impl ClsactGuard {
 
 impl Drop for ClsactGuard {
     fn drop(&mut self) {
-        if self.programs.is_empty() {
+        if self.programs.is_empty() && !self.made {
             return;
         }
         let (ifindex, made) = (self.ifindex, self.made);

@@ -17,10 +17,14 @@ use crate::defines::ABI;
 use crate::defines::SLOTS;
 use crate::error::Context;
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::load;
 use crate::log;
 use crate::probe;
+use crate::programs;
+pub use crate::programs::Entry;
+pub use crate::programs::Programs;
 use crate::records::Meta;
 use crate::shape;
 use crate::sizing;
@@ -39,6 +43,7 @@ pub struct LoadOptions {
     pub(crate) max_bans: u32,
     pub(crate) replay: bool,
     pub(crate) single_buffer: bool,
+    pub(crate) entries: Vec<Entry>,
 }
 
 impl LoadOptions {
@@ -51,7 +56,15 @@ impl LoadOptions {
             max_bans: config.bans.max,
             replay: false,
             single_buffer: false,
+            entries: Entry::ALL.to_vec(),
         }
+    }
+
+    /// Programs for these entries only; for all, unless said.
+    #[must_use]
+    pub fn entries(mut self, entries: &[Entry]) -> Self {
+        self.entries = entries.to_vec();
+        self
     }
 
     /// Time and frame length come from the replay map instead of the clock and
@@ -128,14 +141,6 @@ pub(crate) const MAP_NAMES: [&str; 18] = [
 ];
 /// Names of the tables that are to take the place of those there are.
 pub(crate) const NEXT_NAMES: [&str; 2] = ["next4", "next6"];
-/// Names of the programs; the first three see packets.
-pub(crate) const PROGRAM_NAMES: [&str; 5] = [
-    "ct_xdp",
-    "ct_tc_ingress",
-    "ct_tc_egress",
-    "ct_remove",
-    "ct_sweep_start",
-];
 
 /// The maps. Each handle owns its descriptor; `bpf/maps.h` says what is in them.
 #[derive(Debug)]
@@ -252,58 +257,6 @@ impl Maps {
     }
 }
 
-/// The programs, owned as the maps are.
-#[derive(Debug)]
-pub struct Programs {
-    /// What comes in, seen by XDP.
-    pub xdp: ProgramHandle,
-    /// What comes in, seen by TC.
-    pub tc_ingress: ProgramHandle,
-    /// What goes out.
-    pub tc_egress: ProgramHandle,
-    /// Takes flows out by command.
-    pub remove: ProgramHandle,
-    /// Starts the background sweep; `None` on kernels without `bpf_loop` (5.17),
-    /// where expired flows are taken out by packets that need their slot only.
-    pub sweep_start: Option<ProgramHandle>,
-    /// Moves flows from one table to another; `None` but where that is done. It is
-    /// never pinned.
-    pub(crate) evacuate: Option<ProgramHandle>,
-}
-
-impl Programs {
-    /// Every program that is pinned, with its name in the source.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, &ProgramHandle)> {
-        let programs = [
-            Some(&self.xdp),
-            Some(&self.tc_ingress),
-            Some(&self.tc_egress),
-            Some(&self.remove),
-            self.sweep_start.as_ref(),
-        ];
-        let named = PROGRAM_NAMES.into_iter().zip(programs);
-        named.filter_map(|(name, program)| Some((name, program?)))
-    }
-
-    /// The same ones once more.
-    pub(crate) fn again(&self) -> libbpf_rs::Result<Self> {
-        let again = |program: &ProgramHandle| ProgramHandle::try_from(program);
-        Ok(Self {
-            xdp: again(&self.xdp)?,
-            tc_ingress: again(&self.tc_ingress)?,
-            tc_egress: again(&self.tc_egress)?,
-            remove: again(&self.remove)?,
-            sweep_start: self.sweep_start.as_ref().map(again).transpose()?,
-            evacuate: self.evacuate.as_ref().map(again).transpose()?,
-        })
-    }
-
-    /// The ids of those that see packets.
-    pub(crate) fn packet_ids(&self) -> [u32; 3] {
-        [&self.xdp, &self.tc_ingress, &self.tc_egress].map(ProgramHandle::id)
-    }
-}
-
 /// A data path in the kernel. Dropping it frees what is neither attached nor
 /// pinned.
 #[derive(Debug)]
@@ -390,12 +343,18 @@ impl Datapath {
             meta: open_map(dir, "meta")?,
         };
         let programs = Programs {
-            xdp: open_program(dir, "ct_xdp", ProgramType::Xdp)?,
-            tc_ingress: open_program(dir, "ct_tc_ingress", ProgramType::SchedCls)?,
-            tc_egress: open_program(dir, "ct_tc_egress", ProgramType::SchedCls)?,
-            remove: open_program(dir, "ct_remove", ProgramType::Syscall)?,
+            entries: [
+                open_entry(dir, Entry::Xdp, ProgramType::Xdp)?,
+                open_entry(dir, Entry::TcIngress, ProgramType::SchedCls)?,
+                open_entry(dir, Entry::TcEgress, ProgramType::SchedCls)?,
+            ],
+            remove: open_program(dir, programs::REMOVE, ProgramType::Syscall)?,
             sweep_start: match probe::bpf_loop() {
-                true => Some(open_program(dir, "ct_sweep_start", ProgramType::SchedCls)?),
+                true => Some(open_program(
+                    dir,
+                    programs::SWEEP_START,
+                    ProgramType::SchedCls,
+                )?),
                 false => None,
             },
             evacuate: None,
@@ -429,6 +388,15 @@ fn open_map(dir: &Path, name: &str) -> Result<MapHandle> {
     let path = dir.join(format!("map_{name}"));
     expect(&path, BpfObject::Map)?;
     MapHandle::from_pinned_path(&path).with_context(|| format!("open {}", path.display()))
+}
+
+/// `None` if nothing needs it so far.
+fn open_entry(dir: &Path, entry: Entry, kind: ProgramType) -> Result<Option<ProgramHandle>> {
+    match open_program(dir, entry.program(), kind) {
+        Ok(program) => Ok(Some(program)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn open_program(dir: &Path, name: &str, kind: ProgramType) -> Result<ProgramHandle> {

@@ -165,7 +165,12 @@ impl Instance {
         // Not earlier: what a dead process left would be in the way.
         let mut search = Search::new(&netns, kernel, wanted, config.attach.mode);
         let found = search.find(&[].into())?;
-        let mut datapath = Datapath::load(&LoadOptions::new(config))?;
+        let entries: Vec<_> = found
+            .targets
+            .iter()
+            .flat_map(|it| attach::entries(&it.plan))
+            .collect();
+        let mut datapath = Datapath::load(&LoadOptions::new(config).entries(&entries))?;
         datapath.meta.netns_ino = netns.id().inode;
         datapath.meta.netns_dev = netns.id().device;
         datapath.meta.netns = netns.named().to_string();

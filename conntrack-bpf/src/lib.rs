@@ -41,6 +41,7 @@ pub mod plan;
 mod policy;
 pub mod probe;
 mod proc_sys;
+mod programs;
 mod record;
 mod records;
 pub mod remove;

@@ -13,6 +13,7 @@ use libbpf_rs::skel::OpenSkel;
 use libbpf_rs::skel::SkelBuilder;
 
 use crate::datapath::Datapath;
+use crate::datapath::Entry;
 use crate::datapath::LoadOptions;
 use crate::datapath::Maps;
 use crate::datapath::Programs;
@@ -115,13 +116,15 @@ pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
     let mut slot = MaybeUninit::uninit();
     let frags = !options.single_buffer && probe::xdp_frags();
     let mut open = open(&mut slot, &Known::none(&meta), &meta, options.replay, frags)?;
+    choose(&mut open, &options.entries);
     let bans = open.maps.ct_bans.set_max_entries(options.max_bans);
     bans.context("set a map's size")?;
     let data = open.maps.data_settings_data.as_deref_mut();
     data.ok_or_else(no_section)?.ct_settings = settings::encode(&options.sysctls, options.sweep);
     let skel = load(open)?;
     let maps = own_maps(&skel).context("take over the maps")?;
-    let programs = own_programs(&skel, false).context("take over the programs")?;
+    let programs = own_programs(&skel, &options.entries, false);
+    let programs = programs.context("take over the programs")?;
     meta.write(&maps.meta)?;
     Ok(Datapath {
         maps: Arc::new(maps),
@@ -130,41 +133,46 @@ pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
     })
 }
 
-/// Loads the programs upon maps that are in use, which `meta` describes. Nothing
-/// in the maps changes, and the programs see no packet yet.
+/// Loads the programs, for these entries, upon maps that are in use, which `meta`
+/// describes. Nothing in the maps changes, and the programs see no packet yet.
 ///
 /// # Errors
 /// As [`Datapath::load`].
-pub(crate) fn upon(maps: &Maps, meta: &Meta) -> Result<Programs> {
-    upon_tables(maps, meta, &Known::current(maps, meta), false)
+pub(crate) fn upon(maps: &Maps, meta: &Meta, entries: &[Entry]) -> Result<Programs> {
+    upon_tables(maps, meta, &Known::current(maps, meta), entries, false)
 }
 
 /// The same with programs that know the tables in use and those to come.
 ///
 /// # Errors
 /// As [`Datapath::load`].
-pub(crate) fn upon_both(maps: &Maps, meta: &Meta, creates: Creates) -> Result<Programs> {
+pub(crate) fn upon_both(
+    maps: &Maps,
+    meta: &Meta,
+    entries: &[Entry],
+    creates: Creates,
+) -> Result<Programs> {
     let known = Known::both(maps, meta, creates);
-    upon_tables(maps, meta, &known, creates == Creates::InNew)
+    upon_tables(maps, meta, &known, entries, creates == Creates::InNew)
 }
 
 /// The same with programs that know the tables to come only.
 ///
 /// # Errors
 /// As [`Datapath::load`].
-pub(crate) fn upon_next(maps: &Maps, meta: &Meta) -> Result<Programs> {
-    upon_tables(maps, meta, &Known::next(maps, meta), false)
+pub(crate) fn upon_next(maps: &Maps, meta: &Meta, entries: &[Entry]) -> Result<Programs> {
+    upon_tables(maps, meta, &Known::next(maps, meta), entries, false)
 }
 
 /// As [`upon_next`], making the tables to come.
 ///
 /// # Errors
 /// As [`Datapath::load`].
-pub(crate) fn next_anew(maps: &Maps, meta: &Meta) -> Result<(Programs, Maps)> {
+pub(crate) fn next_anew(maps: &Maps, meta: &Meta, entries: &[Entry]) -> Result<(Programs, Maps)> {
     let mut slot = MaybeUninit::uninit();
     let known = Known::next(maps, meta);
-    let skel = load(open_upon(&mut slot, maps, meta, &known)?)?;
-    let programs = own_programs(&skel, false).context("take over the programs")?;
+    let skel = load(open_upon(&mut slot, maps, meta, &known, entries)?)?;
+    let programs = own_programs(&skel, entries, false).context("take over the programs")?;
     let (new4, new6) = (&skel.maps.ct_flow_table_4, &skel.maps.ct_flow_table_6);
     let own = |map| MapHandle::try_from(map).context("take over a table");
     let next4 = (meta.next_buckets4 != 0)
@@ -178,12 +186,18 @@ pub(crate) fn next_anew(maps: &Maps, meta: &Meta) -> Result<(Programs, Maps)> {
     Ok((programs, maps.context("take over the maps")?))
 }
 
-fn upon_tables(maps: &Maps, meta: &Meta, known: &Known<'_>, moves: bool) -> Result<Programs> {
+fn upon_tables(
+    maps: &Maps,
+    meta: &Meta,
+    known: &Known<'_>,
+    entries: &[Entry],
+    moves: bool,
+) -> Result<Programs> {
     let mut slot = MaybeUninit::uninit();
-    let mut open = open_upon(&mut slot, maps, meta, known)?;
+    let mut open = open_upon(&mut slot, maps, meta, known, entries)?;
     open.progs.ct_evacuate_some.set_autoload(moves);
     let skel = load(open)?;
-    own_programs(&skel, moves).context("take over the programs")
+    own_programs(&skel, entries, moves).context("take over the programs")
 }
 
 fn open_upon<'a>(
@@ -191,8 +205,10 @@ fn open_upon<'a>(
     maps: &Maps,
     meta: &Meta,
     known: &Known<'_>,
+    entries: &[Entry],
 ) -> Result<OpenConntrackSkel<'a>> {
     let mut open = open(slot, known, meta, false, probe::xdp_frags())?;
+    choose(&mut open, entries);
     reuse(&mut open, maps, known).context("load upon the maps of a running instance")?;
     Ok(open)
 }
@@ -250,6 +266,16 @@ fn open<'a>(
         open.progs.ct_xdp.set_prog_type(ProgramType::Xdp);
     }
     Ok(open)
+}
+
+/// Leaves the programs of other entries out.
+fn choose(open: &mut OpenConntrackSkel<'_>, entries: &[Entry]) {
+    let progs = &mut open.progs;
+    progs.ct_xdp.set_autoload(entries.contains(&Entry::Xdp));
+    let ingress = entries.contains(&Entry::TcIngress);
+    progs.ct_tc_ingress.set_autoload(ingress);
+    let egress = entries.contains(&Entry::TcEgress);
+    progs.ct_tc_egress.set_autoload(egress);
 }
 
 /// `cfg_crc32c`: the CRC-32C of each byte, followed by 0 to 3 zeros.
@@ -344,20 +370,24 @@ fn own_maps(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Maps> {
     })
 }
 
-fn own_programs(skel: &ConntrackSkel<'_>, moves: bool) -> libbpf_rs::Result<Programs> {
+fn own_programs(
+    skel: &ConntrackSkel<'_>,
+    entries: &[Entry],
+    moves: bool,
+) -> libbpf_rs::Result<Programs> {
+    let progs = &skel.progs;
+    let own = |wanted: bool, program: &libbpf_rs::ProgramMut<'_>| {
+        wanted.then(|| ProgramHandle::try_from(program)).transpose()
+    };
     Ok(Programs {
-        xdp: ProgramHandle::try_from(&skel.progs.ct_xdp)?,
-        tc_ingress: ProgramHandle::try_from(&skel.progs.ct_tc_ingress)?,
-        tc_egress: ProgramHandle::try_from(&skel.progs.ct_tc_egress)?,
-        remove: ProgramHandle::try_from(&skel.progs.ct_remove)?,
-        sweep_start: match probe::bpf_loop() {
-            true => Some(ProgramHandle::try_from(&skel.progs.ct_sweep_start)?),
-            false => None,
-        },
-        evacuate: match moves {
-            true => Some(ProgramHandle::try_from(&skel.progs.ct_evacuate_some)?),
-            false => None,
-        },
+        entries: [
+            own(entries.contains(&Entry::Xdp), &progs.ct_xdp)?,
+            own(entries.contains(&Entry::TcIngress), &progs.ct_tc_ingress)?,
+            own(entries.contains(&Entry::TcEgress), &progs.ct_tc_egress)?,
+        ],
+        remove: ProgramHandle::try_from(&progs.ct_remove)?,
+        sweep_start: own(probe::bpf_loop(), &progs.ct_sweep_start)?,
+        evacuate: own(moves, &progs.ct_evacuate_some)?,
     })
 }
 

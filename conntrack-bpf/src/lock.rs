@@ -60,7 +60,11 @@ impl Lock {
         let path = file_of(dir, instance);
         let begin = Instant::now();
         loop {
-            if let Some(lock) = Self::attempt(&path, purpose)? {
+            let lock = Self::attempt(&path, purpose).map_err(|error| match error.kind() {
+                ErrorKind::NotPermitted => error.context("it takes root to change an instance"),
+                _ => error,
+            });
+            if let Some(lock) = lock? {
                 return Ok(lock);
             }
             let holder = read_holder(&path);

@@ -18,13 +18,11 @@ use libbpf_rs::MapCore;
 use libbpf_rs::MapHandle;
 use nix::errno::Errno;
 
-use crate::attach::LINK_SIDES;
 use crate::bpffs::Bpffs;
 use crate::datapath::Datapath;
 use crate::datapath::MAP_NAMES;
 use crate::datapath::Maps;
 use crate::datapath::NEXT_NAMES;
-use crate::datapath::PROGRAM_NAMES;
 use crate::datapath::Programs;
 use crate::defines::ABI;
 use crate::error::Context;
@@ -32,6 +30,8 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::lock::Lock;
+use crate::programs::Entry;
+use crate::programs::PROGRAM_NAMES;
 use crate::records::Meta;
 use crate::shape;
 use crate::sys;
@@ -222,10 +222,19 @@ impl PinDir {
         for (name, map) in datapath.maps.named() {
             pin(map.as_fd(), &path.join(format!("map_{name}")))?;
         }
-        for (name, program) in datapath.programs.named() {
-            pin(program.as_fd(), &path.join(format!("prog_{name}")))?;
-        }
+        self.pin_programs(&datapath.programs)?;
         tracing::info!("maps and programs are pinned in {}", path.display());
+        Ok(())
+    }
+
+    /// Pins programs that have no pin yet.
+    pub(crate) fn pin_programs(&self, programs: &Programs) -> Result<()> {
+        for (name, program) in programs.named() {
+            let path = self.path().join(format!("prog_{name}"));
+            if !path.exists() {
+                pin(program.as_fd(), &path)?;
+            }
+        }
         Ok(())
     }
 
@@ -307,35 +316,34 @@ impl PinDir {
         NEXT_NAMES.iter().any(|name| self.map_path(name).exists())
     }
 
-    fn link_path(&self, ifindex: u32, side: &str) -> PathBuf {
+    fn link_path(&self, ifindex: u32, entry: Entry) -> PathBuf {
+        let side = entry.side();
         self.path().join(format!("link_{ifindex}_{side}"))
     }
 
     /// Pins a link of an interface.
-    pub(crate) fn pin_link(&self, ifindex: u32, side: &str, link: impl AsFd) -> Result<()> {
-        pin(link.as_fd(), &self.link_path(ifindex, side))
+    pub(crate) fn pin_link(&self, ifindex: u32, entry: Entry, link: impl AsFd) -> Result<()> {
+        pin(link.as_fd(), &self.link_path(ifindex, entry))
     }
 
-    /// The pinned links, with their paths and the sides of an interface that they
-    /// are on.
-    pub(crate) fn links(&self) -> Result<Vec<(PathBuf, &'static str, OwnedFd)>> {
+    /// The pinned links, with their paths and the entries that they are for.
+    pub(crate) fn links(&self) -> Result<Vec<(PathBuf, Entry, OwnedFd)>> {
         let mut links = Vec::new();
         for path in self.names("link_")? {
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or("");
-            let side = name.rsplit('_').next();
-            let side = LINK_SIDES.into_iter().find(|known| side == Some(*known));
-            let side = side.ok_or_else(|| not_ours(&path))?;
+            let entry = name.rsplit('_').next().and_then(Entry::of_side);
+            let entry = entry.ok_or_else(|| not_ours(&path))?;
             let (link, _) =
                 sys::open_pin(&path).with_context(|| format!("open {}", path.display()))?;
-            links.push((path, side, link));
+            links.push((path, entry, link));
         }
         Ok(links)
     }
 
     /// Removes the links of an interface, which detaches.
     pub(crate) fn unpin_links(&self, ifindex: u32) -> Result<()> {
-        let mut sides = LINK_SIDES.iter();
-        sides.try_for_each(|side| unpin_link(&self.link_path(ifindex, side)))
+        let mut entries = Entry::ALL.into_iter();
+        entries.try_for_each(|entry| unpin_link(&self.link_path(ifindex, entry)))
     }
 
     /// Refuses a directory in which anything has a name that no pin of ours has:
@@ -419,7 +427,7 @@ fn is_pin(name: &str) -> bool {
         },
         Some(("link", link)) => link
             .split_once('_')
-            .is_some_and(|(ifindex, side)| is_number(ifindex) && LINK_SIDES.contains(&side)),
+            .is_some_and(|(ifindex, side)| is_number(ifindex) && Entry::of_side(side).is_some()),
         _ => false,
     }
 }

@@ -16,12 +16,12 @@ use std::os::fd::OwnedFd;
 use libbpf_rs::ProgramHandle;
 use nix::errno::Errno;
 
-use crate::attach;
 use crate::attach::Attachment;
 use crate::clsact;
 use crate::clsact::Filter;
 use crate::clsact::Way;
 use crate::datapath::Datapath;
+use crate::datapath::Entry;
 use crate::datapath::Programs;
 use crate::error::Context;
 use crate::error::Result;
@@ -52,7 +52,7 @@ pub(crate) struct Site<'a> {
 enum Place {
     Link {
         name: String,
-        side: &'static str,
+        entry: Entry,
         link: OwnedFd,
     },
     Filter {
@@ -122,14 +122,14 @@ impl Site<'_> {
     fn places(&self, old: &Datapath) -> Result<Vec<Place>> {
         let mut places = Vec::new();
         let pinned = self.dir.map(PinDir::links).transpose()?;
-        for (path, side, link) in pinned.into_iter().flatten() {
+        for (path, entry, link) in pinned.into_iter().flatten() {
             let name = path.display().to_string();
-            places.extend(self.link(name, side, link.as_fd())?);
+            places.extend(self.link(name, entry, link.as_fd())?);
         }
         for (ifindex, attachment) in self.attachments.iter() {
-            for (side, link) in attachment.links() {
-                let name = format!("the {side} link of interface {ifindex}");
-                places.extend(self.link(name, side, link)?);
+            for (entry, link) in attachment.links() {
+                let name = format!("the {} link of interface {ifindex}", entry.side());
+                places.extend(self.link(name, entry, link)?);
             }
         }
         if let Some(netns) = self.netns {
@@ -143,12 +143,7 @@ impl Site<'_> {
     }
 
     /// `None` if its interface is gone.
-    fn link(
-        &self,
-        name: String,
-        side: &'static str,
-        link: BorrowedFd<'_>,
-    ) -> Result<Option<Place>> {
+    fn link(&self, name: String, entry: Entry, link: BorrowedFd<'_>) -> Result<Option<Place>> {
         let info = sys::link_info(link).with_context(|| format!("look at {name}"))?;
         if info.ifindex == 0 {
             return Ok(None);
@@ -160,7 +155,7 @@ impl Site<'_> {
             )));
         }
         let link = link.try_clone_to_owned().context("keep a link open")?;
-        Ok(Some(Place::Link { name, side, link }))
+        Ok(Some(Place::Link { name, entry, link }))
     }
 
     /// Ours on an interface of the calling thread's namespace.
@@ -183,20 +178,18 @@ impl Place {
     /// meanwhile.
     fn put(&self, programs: &Programs, netns: Option<&Netns>) -> Result<()> {
         match self {
-            Self::Link { name, side, link } => {
-                let Some(program) = attach::program_on(programs, side) else {
-                    return Ok(());
-                };
+            Self::Link { name, entry, link } => {
+                let program = programs.entry(*entry)?;
                 match sys::link_update(link.as_fd(), program.as_fd()) {
                     Ok(()) | Err(Errno::ENOLINK) => Ok(()),
                     Err(errno) => Err(errno).with_context(|| format!("replace what {name} holds")),
                 }
             }
             Self::Filter { ifindex, filter } => {
-                let program = match filter.way {
-                    Way::Ingress => &programs.tc_ingress,
-                    Way::Egress => &programs.tc_egress,
-                };
+                let program = programs.entry(match filter.way {
+                    Way::Ingress => Entry::TcIngress,
+                    Way::Egress => Entry::TcEgress,
+                })?;
                 let replace = || replace_filter(*ifindex, filter, program);
                 netns.map_or(Ok(()), |netns| netns.run(replace)?)
             }

@@ -9,6 +9,7 @@ use std::ptr;
 use nix::errno::Errno;
 
 use crate::datapath::Datapath;
+use crate::datapath::Entry;
 use crate::error::Context;
 use crate::error::Result;
 use crate::shared::SharedWords;
@@ -117,9 +118,10 @@ impl Replayer {
     /// Takes over the program and the replay map of a data path.
     ///
     /// # Errors
-    /// The kernel refuses to map the map.
+    /// `ct_xdp` is not loaded; the kernel refuses to map the map.
     pub fn new(datapath: &Datapath) -> Result<Self> {
-        let program = datapath.programs.xdp.as_fd().try_clone_to_owned();
+        let program = datapath.programs.entry(Entry::Xdp)?.as_fd();
+        let program = program.try_clone_to_owned();
         Ok(Self {
             program: program.context("take over ct_xdp")?,
             replay: SharedWords::map(&datapath.maps.replay)?,

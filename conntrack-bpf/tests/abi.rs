@@ -11,7 +11,7 @@ use libbpf_rs::MapCore;
 fn load() -> Datapath {
     let mut config = Config::default();
     config.table.max_flows = 1000;
-    Datapath::load(&LoadOptions::new(&config)).expect("load")
+    Datapath::load(&LoadOptions::new(&config).entries(&[])).expect("load")
 }
 
 #[test]

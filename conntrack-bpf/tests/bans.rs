@@ -25,7 +25,7 @@ fn seconds(seconds: u64) -> Duration {
 #[ignore = "root"]
 fn a_banned_source_is_dropped_and_nobody_else() {
     for via in [Via::Xdp, Via::TcIngress] {
-        let mut host = Host::new();
+        let mut host = Host::with_tc();
         let bad = from("203.0.113.7").payload(40);
         assert!(!host.drops_via(via, &bad), "nothing is banned");
         host.lab.meter.read();
@@ -188,7 +188,7 @@ fn an_unconfirmed_ban_ends_by_itself() {
 #[test]
 #[ignore = "root"]
 fn a_flow_stops_untouched_and_goes_on() {
-    let mut host = Host::new();
+    let mut host = Host::with_tc();
     let (them, us) = (end("203.0.113.7:5000"), end(US));
     let theirs = Packet::tcp(them, us).payload(10);
     let handshake = [
@@ -236,7 +236,7 @@ fn a_flow_stops_untouched_and_goes_on() {
 #[test]
 #[ignore = "root"]
 fn both_ways_if_it_is_asked_for() {
-    let mut host = Host::new();
+    let mut host = Host::with_tc();
     let there = Packet::udp(end("10.0.0.1:53"), end("203.0.113.7:5000"));
     let back = Packet::udp(end("203.0.113.7:5000"), end("10.0.0.1:53"));
     host.ban_text("203.0.113.7");

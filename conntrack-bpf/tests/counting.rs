@@ -4,7 +4,6 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 
 use common::Lab;
 use common::SECOND;
@@ -12,6 +11,7 @@ use common::TIME;
 use common::packet::*;
 use conntrack_bpf::Clock;
 use conntrack_bpf::counters;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::testrun;
 use conntrack_core::Family;
 use conntrack_core::Protocol;
@@ -75,7 +75,9 @@ fn packets_are_counted_by_class_and_reason() {
 #[test]
 #[ignore = "root"]
 fn super_packets_nobody_has_cut_yet() {
-    let lab = Lab::new(1000);
+    let lab = Lab::at(&[Entry::Xdp, Entry::TcIngress], |config| {
+        config.table.max_flows = 1000
+    });
     let (a, b) = (end("10.0.0.1:1000"), end("10.0.0.2:2000"));
     let (c, d) = (end("[fe80::1]:1000"), end("[fe80::2]:2000"));
     let mut sent = [0, 0];
@@ -93,7 +95,7 @@ fn super_packets_nobody_has_cut_yet() {
         // Nonsense: it has no segments.
         (Packet::icmp(a.ip(), b.ip(), [8, 0], 7), 1, 0),
     ] {
-        let program = lab.datapath.programs.tc_ingress.as_fd();
+        let program = lab.program(Entry::TcIngress);
         testrun::run_uncut(program, &packet.frame(), 1000).expect("test run");
         sent[0] += segments;
         sent[1] += packet.ip_len() + (segments - 1) * headers;

@@ -10,6 +10,7 @@ mod common;
 use std::hint;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -19,6 +20,7 @@ use common::packet::*;
 use conntrack_bpf::Clock;
 use conntrack_bpf::counters::Meter;
 use conntrack_bpf::datapath::Datapath;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::datapath::LoadOptions;
 use conntrack_bpf::table::Tables;
 use conntrack_bpf::testrun;
@@ -59,19 +61,22 @@ impl Hot {
 
     /// In by XDP.
     fn come(&self, frame: &[u8]) {
-        testrun::run(self.datapath.programs.xdp.as_fd(), frame).expect("test run");
+        testrun::run(self.program(Entry::Xdp), frame).expect("test run");
     }
 
     /// In by TC, or out, so many times. (Of XDP the kernel does that, too, but takes
     /// a lock that all wait for.)
     fn pass(&self, out: bool, packet: &Packet, times: u32) {
-        let programs = &self.datapath.programs;
-        let program = if out {
-            &programs.tc_egress
-        } else {
-            &programs.tc_ingress
-        };
-        testrun::repeat(program.as_fd(), &packet.frame(), times).expect("test run");
+        let program = self.program(match out {
+            true => Entry::TcEgress,
+            false => Entry::TcIngress,
+        });
+        testrun::repeat(program, &packet.frame(), times).expect("test run");
+    }
+
+    fn program(&self, entry: Entry) -> BorrowedFd<'_> {
+        let program = self.datapath.programs.entry(entry);
+        program.expect("it is loaded").as_fd()
     }
 
     /// The only flow.

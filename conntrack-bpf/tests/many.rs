@@ -10,13 +10,13 @@ use std::cell::Cell;
 use std::fs;
 use std::mem;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 use std::time::Instant;
 
 use common::Lab;
 use common::TIME;
 use common::packet::*;
 use conntrack_bpf::Clock;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::remove;
 use conntrack_bpf::table::Walk;
 use conntrack_bpf::testrun;
@@ -100,7 +100,7 @@ fn fill(lab: &mut Lab, flows: u32) -> u32 {
                     &v6
                 }
             };
-            testrun::run(lab.datapath.programs.xdp.as_fd(), frame).expect("test run");
+            testrun::run(lab.program(Entry::Xdp), frame).expect("test run");
             opened += 1;
         }
     }

@@ -16,6 +16,7 @@ use common::packet::*;
 use conntrack_bpf::Clock;
 use conntrack_bpf::counters::Meter;
 use conntrack_bpf::datapath::Datapath;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::datapath::LoadOptions;
 use conntrack_bpf::events::Listener;
 use conntrack_bpf::events::Wish;
@@ -216,7 +217,8 @@ impl Busy {
     fn new() -> Self {
         let mut config = Config::default();
         config.table.max_flows = 60_000;
-        let datapath = Datapath::load(&LoadOptions::new(&config)).expect("load");
+        let options = LoadOptions::new(&config).entries(&[Entry::TcIngress]);
+        let datapath = Datapath::load(&options).expect("load");
         Self {
             tables: Tables::map(&datapath).expect("map the tables"),
             meter: Meter::map(&datapath).expect("map the counters"),
@@ -225,7 +227,8 @@ impl Busy {
     }
 
     fn send(&self, packet: &Packet) {
-        let program = self.datapath.programs.tc_ingress.as_fd();
+        let program = self.datapath.programs.entry(Entry::TcIngress);
+        let program = program.expect("it is loaded").as_fd();
         testrun::run(program, &packet.frame()).expect("test run");
     }
 

@@ -88,7 +88,7 @@ fn all_kinds(src: &str, dst: &str) -> Vec<(String, Packet)> {
 #[test]
 #[ignore = "root"]
 fn nobody_slips_past() {
-    let mut host = Host::new();
+    let mut host = Host::with_tc();
     for via in [Via::Xdp, Via::TcIngress] {
         for (ban, bad, good, us) in [
             ("203.0.113.7", "203.0.113.7", "203.0.113.8", "10.0.0.1"),
@@ -204,7 +204,7 @@ fn one_dry_run_counts_a_fragment_once() {
 #[test]
 #[ignore = "root"]
 fn an_error_is_of_who_sent_it() {
-    let mut host = Host::new();
+    let mut host = Host::with_tc();
     let ours = Packet::udp(end("10.0.0.1:1"), end("203.0.113.7:2"));
     assert!(!host.drops_via(Via::TcEgress, &ours));
     host.ban_text("203.0.113.7");

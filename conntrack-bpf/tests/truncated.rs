@@ -13,6 +13,7 @@ use common::packet::*;
 use conntrack_bpf::Clock;
 use conntrack_bpf::counters::Meter;
 use conntrack_bpf::datapath::Datapath;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::datapath::LoadOptions;
 use conntrack_bpf::table::Tables;
 use conntrack_bpf::testrun;
@@ -211,11 +212,10 @@ impl Live {
     /// Sends a frame through XDP, TC ingress and TC egress; it passes each. With
     /// less than an IP header in it, through XDP only: the kernel would refuse.
     fn send(&self, case: &Case, frame: &[u8], name: &str) -> Vec<Counted> {
-        let programs = &self.datapath.programs;
         let all = [
-            (&programs.xdp, XDP_PASS),
-            (&programs.tc_ingress, TC_ACT_UNSPEC),
-            (&programs.tc_egress, TC_ACT_UNSPEC),
+            (Entry::Xdp, XDP_PASS),
+            (Entry::TcIngress, TC_ACT_UNSPEC),
+            (Entry::TcEgress, TC_ACT_UNSPEC),
         ];
         let header = if case.is_ipv4() { 20 } else { 40 };
         let all = if frame.len() < case.ip + header {
@@ -223,7 +223,8 @@ impl Live {
         } else {
             &all
         };
-        let counted = all.iter().map(|&(program, pass)| {
+        let counted = all.iter().map(|&(entry, pass)| {
+            let program = self.datapath.programs.entry(entry).expect("it is loaded");
             let before = self.meter.read();
             let verdict = testrun::run(program.as_fd(), frame).expect("test run");
             assert_eq!(verdict, pass, "{name}");

@@ -14,9 +14,12 @@ use crate::time::Timestamp;
 #[derive(Clone, Eq, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Event {
-    /// Its number among what this listener asked for, lost ones included.
+    /// Its number among those that the kernel chose for this listener, lost ones
+    /// included. What of a wish the kernel cannot look at (states, assured or not) is
+    /// left out later, and leaves a gap.
     pub seq: u64,
-    /// When. Precise for packets with SYN, FIN or RST, else up to a tick late.
+    /// When it was told; that of pressure, and of an INVALID packet without SYN, FIN and
+    /// RST, up to a tick early.
     pub time: Timestamp,
     /// What.
     pub what: What,

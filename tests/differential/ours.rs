@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use conntrack_bpf::Clock;
 use conntrack_bpf::counters::Meter;
 use conntrack_bpf::datapath::Datapath;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::datapath::LoadOptions;
 use conntrack_bpf::table::Tables;
 use conntrack_core::Config;
@@ -28,11 +29,13 @@ pub(crate) struct Ours {
 impl Ours {
     /// Loads it and attaches it to the router's interfaces.
     pub(crate) fn new(lab: &Lab, config: &Config) -> Self {
-        let datapath = Datapath::load(&LoadOptions::new(config)).expect("load the data path");
+        let options = LoadOptions::new(config).entries(&[Entry::Xdp]);
+        let datapath = Datapath::load(&options).expect("load the data path");
+        let program = datapath.programs.entry(Entry::Xdp).expect("it is loaded");
         in_netns(lab.router(), || {
             for device in ["r0", "r1"] {
                 let index = nix::net::if_::if_nametoindex(device).expect("find the device");
-                libbpf_rs::Xdp::new(datapath.programs.xdp.as_fd())
+                libbpf_rs::Xdp::new(program.as_fd())
                     .attach(index as i32, libbpf_rs::XdpFlags::DRV_MODE)
                     .expect("attach to the device");
             }

@@ -134,6 +134,9 @@ impl Profile {
 
     /// Sets the router's sysctls, and gives the same for us.
     pub(crate) fn apply(&self, lab: &Lab) -> Config {
+        if std::env::var_os("CONNTRACK_TRACE").is_some() {
+            println!("{}: {:?}", self.name, self.sysctls);
+        }
         for (name, value) in [("checksum", 0)].iter().chain(self.sysctls.iter()) {
             lab.sysctl(
                 &format!("net.netfilter.nf_conntrack_{name}"),

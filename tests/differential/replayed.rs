@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use conntrack_bpf::Clock;
 use conntrack_bpf::counters::Meter;
 use conntrack_bpf::datapath::Datapath;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::datapath::LoadOptions;
 use conntrack_bpf::table::Tables;
 use conntrack_bpf::testrun;
@@ -131,12 +132,12 @@ impl Replayed {
     }
 
     fn send(&mut self, frames: &[Vec<u8>]) -> (Vec<Class>, Vec<Class>) {
-        let programs = &self.datapath.programs;
-        let program = match self.hook {
-            Hook::Xdp => &programs.xdp,
-            Hook::TcIngress => &programs.tc_ingress,
-            Hook::TcEgress => &programs.tc_egress,
-        };
+        let program = self.datapath.programs.entry(match self.hook {
+            Hook::Xdp => Entry::Xdp,
+            Hook::TcIngress => Entry::TcIngress,
+            Hook::TcEgress => Entry::TcEgress,
+        });
+        let program = program.expect("it is loaded");
         let mut classes = Vec::new();
         for frame in frames {
             self.now += STEP;

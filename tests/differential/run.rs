@@ -200,6 +200,12 @@ impl Stage<'_> {
             let number = (player.scenario.v6, player.scenario.number);
             let theirs = reading.theirs.remove(&number).unwrap_or_default();
             let own = reading.own.remove(&number).unwrap_or_default();
+            if std::env::var_os("CONNTRACK_TRACE").is_some() {
+                println!(
+                    "    after step {}: nf_conntrack {theirs:?}, ours {own:?}",
+                    player.next
+                );
+            }
             let classes = player.classes.take();
             let classes = classes.as_ref().map(|(a, b)| (a.as_slice(), b.as_slice()));
             let late = reading.late;

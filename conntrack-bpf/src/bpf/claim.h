@@ -35,26 +35,33 @@ static __always_inline int ct_take(struct ct_ref *ref)
 	return 1;
 }
 
-/* An empty, rested slot of one bucket; the one at `home` if it is. */
-static __always_inline int ct_pick_free(struct ct_bucket_head *head, __u32 bucket, __u32 empty,
-					__u32 home, __u64 now, int v6, struct ct_ref *ref)
+/* An empty slot, if it is rested. */
+static __always_inline int ct_pick_at(struct ct_bucket_head *head, __u32 bucket, __u32 slot, int v6,
+				      struct ct_pick *pick)
 {
-	for (int i = 0; i < CT_SLOTS && empty; i++) {
-		__u32 slot = (empty >> (home & 15)) & 1 ? home : ct_lowest(empty);
-		struct ct_flow *flow;
-		__u64 word;
+	struct ct_flow *flow = ct_slot(head, slot, v6);
+	__u64 word = ct_load(&flow->word);
 
-		empty &= ~(1U << slot);
-		flow = ct_slot(head, slot, v6);
-		word = ct_load(&flow->word);
-		if (ct_phase_of(word) != CT_FREE || ct_age(now, ct_load(&flow->seen)) < ct_grace())
-			continue;
-		ref->flow = flow;
-		ref->head = head;
-		ref->slot = slot;
-		ref->place = bucket * CT_SLOTS + slot;
-		ref->word = word;
+	if (ct_phase_of(word) != CT_FREE || ct_age(pick->now, ct_load(&flow->seen)) < ct_grace())
+		return 0;
+	pick->word = word;
+	pick->bucket = bucket;
+	pick->slot = slot;
+	return 1;
+}
+
+/* An empty, rested slot of one bucket; the one at home if it is. */
+static __always_inline int ct_pick_free(struct ct_bucket_head *head, __u32 bucket, __u32 empty,
+					int v6, struct ct_pick *pick)
+{
+	__u32 home = pick->home & 15;
+
+	if ((empty >> home) & 1 && ct_pick_at(head, bucket, home, v6, pick))
 		return 1;
+	empty &= ~(1U << home);
+	for (int i = 0; i < CT_SLOTS && empty; i++, empty &= empty - 1) {
+		if (ct_pick_at(head, bucket, ct_lowest(empty), v6, pick))
+			return 1;
 	}
 	return 0;
 }
@@ -97,13 +104,14 @@ static __always_inline int ct_is_nobodys(__u64 spare)
 	return spare >> 60 == CT_SPARE_EXPIRED || spare >> 60 == CT_SPARE_UNRESTED;
 }
 
-static __always_inline void ct_pick_spare(struct ct_bucket_head *head, __u32 bucket, __u64 now,
-					  int v6, struct ct_pick *pick)
+/* The slot of one bucket that is missed least, if it is missed less than `pick`. */
+static __always_inline void ct_pick_spare(struct ct_bucket_head *head, __u32 bucket, int v6,
+					  struct ct_pick *pick)
 {
 	for (__u32 slot = 0; slot < CT_SLOTS; slot++) {
 		struct ct_flow *flow = ct_slot(head, slot, v6);
 		__u64 word = ct_load(&flow->word);
-		__u64 spare = ct_spare(flow, word, now);
+		__u64 spare = ct_spare(flow, word, pick->now);
 
 		if (spare <= ct_load(&pick->best) || (pick->keep && !ct_is_nobodys(spare)))
 			continue;
@@ -114,32 +122,80 @@ static __always_inline void ct_pick_spare(struct ct_bucket_head *head, __u32 buc
 	}
 }
 
+/*
+ * Both are global functions, which the verifier walks through once each, not once for
+ * each slot that the rest of the way might begin with.
+ */
+__weak __noinline int ct_pick_free4(struct ct_bucket4 *bucket, __u32 index, __u32 empty,
+				    struct ct_pick *pick)
+{
+	return bucket && pick ? ct_pick_free(&bucket->head, index, empty, 0, pick) : 0;
+}
+
+__weak __noinline int ct_pick_free6(struct ct_bucket6 *bucket, __u32 index, __u32 empty,
+				    struct ct_pick *pick)
+{
+	return bucket && pick ? ct_pick_free(&bucket->head, index, empty, 1, pick) : 0;
+}
+
+__weak __noinline int ct_pick_spare4(struct ct_bucket4 *bucket, __u32 index, struct ct_pick *pick)
+{
+	if (bucket && pick)
+		ct_pick_spare(&bucket->head, index, 0, pick);
+	return 0;
+}
+
+__weak __noinline int ct_pick_spare6(struct ct_bucket6 *bucket, __u32 index, struct ct_pick *pick)
+{
+	if (bucket && pick)
+		ct_pick_spare(&bucket->head, index, 1, pick);
+	return 0;
+}
+
+/* The same in the first or the second bucket of a key. */
+static __always_inline int ct_find_free(const struct ct_hash *hash, int second, __u32 empty, int v6,
+					struct ct_pick *pick)
+{
+	__u32 index = hash->bucket[second];
+
+	return v6 ? ct_pick_free6(ct_bucket(index, 1), index, empty, pick)
+		  : ct_pick_free4(ct_bucket(index, 0), index, empty, pick);
+}
+
+static __always_inline void ct_find_spare(const struct ct_hash *hash, int second, int v6,
+					  struct ct_pick *pick)
+{
+	__u32 index = hash->bucket[second];
+
+	if (v6)
+		ct_pick_spare6(ct_bucket(index, 1), index, pick);
+	else
+		ct_pick_spare4(ct_bucket(index, 0), index, pick);
+}
+
 /* Nothing is empty: the slot that is missed least. Returns its CT_SPARE_ class
  * or 0. */
-static __always_inline __u64 ct_reclaim(const struct ct_table *table, const struct ct_hash *hash,
-					__u64 now, struct ct_pick *pick, struct ct_ref *ref)
+static __always_inline __u64 ct_reclaim(const struct ct_hash *hash, int v6, struct ct_pick *pick)
 {
-	struct ct_bucket_head *head = ct_bucket(hash->bucket[0], table->v6);
-	__u64 best;
-	__u32 slot;
-
 	*(volatile __u64 *)&pick->best = 0;
-	if (head)
-		ct_pick_spare(head, hash->bucket[0], now, table->v6, pick);
-	head = ct_bucket(hash->bucket[1], table->v6);
-	if (head)
-		ct_pick_spare(head, hash->bucket[1], now, table->v6, pick);
-	best = ct_load(&pick->best);
-	slot = *(volatile __u32 *)&pick->slot;
-	head = ct_bucket(*(volatile __u32 *)&pick->bucket, table->v6);
-	if (!best || !head)
+	ct_find_spare(hash, 0, v6, pick);
+	ct_find_spare(hash, 1, v6, pick);
+	return ct_load(&pick->best) >> 60;
+}
+
+/* The slot that was picked. Its numbers come from memory: they are taken within bounds. */
+static __always_inline int ct_picked(const struct ct_pick *pick, int v6, struct ct_ref *ref)
+{
+	struct ct_bucket_head *head = ct_bucket(pick->bucket, v6);
+
+	if (!head)
 		return 0;
-	ref->flow = ct_slot(head, slot, table->v6);
 	ref->head = head;
-	ref->slot = slot;
-	ref->place = pick->bucket * CT_SLOTS + slot;
-	ref->word = ct_load(&pick->word);
-	return best >> 60;
+	ref->slot = pick->slot;
+	ref->flow = ct_slot(head, ref->slot, v6);
+	ref->place = pick->bucket * CT_SLOTS + ref->slot;
+	ref->word = pick->word;
+	return 1;
 }
 
 /*
@@ -148,37 +204,37 @@ static __always_inline __u64 ct_reclaim(const struct ct_table *table, const stru
  * fills up, the emptier of the two. `spare` is what the slot was before, for
  * the counters: 0 or a CT_SPARE_ class.
  */
-static __always_inline enum ct_claimed ct_claim(const struct ct_table *table,
-						const struct ct_hash *hash, __u64 now,
+static __always_inline enum ct_claimed ct_claim(const struct ct_hash *hash, __u64 now, int v6,
 						struct ct_pick *pick, struct ct_ref *ref,
 						__u64 *spare)
 {
-	struct ct_bucket_head *first = ct_bucket(hash->bucket[0], table->v6);
-	struct ct_bucket_head *second = ct_bucket(hash->bucket[1], table->v6);
+	struct ct_bucket_head *first = ct_bucket(hash->bucket[0], v6);
+	struct ct_bucket_head *second = ct_bucket(hash->bucket[1], v6);
 	__u32 empty0, empty1 = 0, room0;
 	int found = 0;
 
 	*spare = 0;
 	if (!first || !second)
 		return CT_CLAIM_FULL;
+	pick->now = now;
+	pick->home = hash->home;
 	empty0 = ct_untagged(first);
 	room0 = ct_bits(empty0);
 	if (room0 < 3)
 		empty1 = ct_untagged(second);
 	if (room0 < ct_bits(empty1))
-		found = ct_pick_free(second, hash->bucket[1], empty1, hash->home, now, table->v6,
-				     ref);
+		found = ct_find_free(hash, 1, empty1, v6, pick);
 	if (!found)
-		found = ct_pick_free(first, hash->bucket[0], empty0, hash->home, now, table->v6,
-				     ref);
+		found = ct_find_free(hash, 0, empty0, v6, pick);
 	if (!found)
-		found = ct_pick_free(second, hash->bucket[1], ct_untagged(second), hash->home, now,
-				     table->v6, ref);
+		found = ct_find_free(hash, 1, ct_untagged(second), v6, pick);
 	if (!found) {
-		*spare = ct_reclaim(table, hash, now, pick, ref);
+		*spare = ct_reclaim(hash, v6, pick);
 		if (!*spare)
 			return CT_CLAIM_FULL;
 	}
+	if (!ct_picked(pick, v6, ref))
+		return CT_CLAIM_FULL;
 	return ct_take(ref) ? CT_CLAIMED : CT_CLAIM_AGAIN;
 }
 

@@ -6,8 +6,8 @@
 #include "sweeper.h"
 
 /*
- * The flow tables. Key: bucket. Written by packets only; user space maps them
- * and reads. An array never refuses: full neighbourhoods are table.h's matter.
+ * The flow tables. Key: bucket. Written by programs only (packets, the sweep, removal,
+ * moves); user space maps them and reads. An array never refuses: full neighbourhoods are table.h's matter.
  * Mappable also for alignment: other arrays' values start at byte 312.
  */
 struct {

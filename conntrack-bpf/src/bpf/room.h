@@ -19,7 +19,6 @@ static __always_inline void ct_count_spare(struct ct_work *w, struct ct_cpu *cpu
 /* A slot in our table for the flow of w->key, which is new or comes from the other one. */
 static __always_inline enum ct_claimed ct_room(struct ct_work *w, int v6)
 {
-	const struct ct_table table = ct_table_of(v6);
 	struct ct_cpu *cpu = ct_cpu_of(w->cpu);
 	enum ct_claimed claimed;
 	struct ct_ref ref = {};
@@ -27,7 +26,7 @@ static __always_inline enum ct_claimed ct_room(struct ct_work *w, int v6)
 
 	if (!cpu)
 		return CT_CLAIM_FULL;
-	claimed = ct_claim(&table, &w->hash, w->pkt.now, &w->pick, &ref, &spare);
+	claimed = ct_claim(&w->hash, w->pkt.now, v6, &w->pick, &ref, &spare);
 	if (claimed == CT_CLAIMED) {
 		ct_count_spare(w, cpu, &ref, v6, spare, ct_load(&w->pick.word));
 		ct_hand_on(w, &ref, CT_DONE);

@@ -78,10 +78,30 @@ static __always_inline __u32 ct_rec_end(const struct ct_flow *flow)
 	return flow->tcp[0].shared | (__u32)flow->tcp[1].shared << 16;
 }
 
-/* The four bits of an ack that are kept when there is no room for it. */
-static __always_inline __u8 ct_ack_left(__u32 ack)
+/* Six bits of a number that there is no room for. */
+static __always_inline __u8 ct_left_of(__u32 number)
 {
-	return (ack * 0x9e3779b1U) >> 28;
+	return (number * 0x9e3779b1U) >> 26;
+}
+
+/*
+ * Plain, at either end, by packets of either direction: of two at once one is lost, and
+ * the segment may not be recognised when it comes again, or another one taken for it,
+ * until the next is remembered. What else is in `bits` is set again by the next segment.
+ */
+static __always_inline void ct_keep_left(struct ct_tcp_end *end, __u32 number)
+{
+	end->bits = (end->bits & ~CT_END_LEFT) | ct_left_of(number) << CT_END_LEFT_SHIFT;
+}
+
+static __always_inline int ct_left_is(const struct ct_tcp_end *end, __u32 number)
+{
+	return end->bits >> CT_END_LEFT_SHIFT == ct_left_of(number);
+}
+
+static __always_inline __u32 ct_seq_and_win(__u32 seq, __u16 win)
+{
+	return seq ^ (__u32)win << 16;
 }
 
 /* Whether this is the remembered segment once more. */
@@ -93,20 +113,25 @@ static __always_inline int ct_rec_matches(const struct ct_flow *flow, enum ct_di
 
 	if (ct_last_dir(flow) != dir || ct_rec_end(flow) != ct_segment_end(pkt, pkt->tcp_flags))
 		return 0;
-	if (last & CT_LAST_SEQ_SHOWN ? end->seq != pkt->seq || end->win != pkt->window
-				     : !(last & CT_LAST_REC_WIN) != !pkt->window)
+	if (last & CT_LAST_SEQ_SHOWN
+		    ? end->seq != pkt->seq || end->win != pkt->window
+		    : !(last & CT_LAST_REC_WIN) != !pkt->window ||
+			      !ct_left_is(&flow->tcp[1], ct_seq_and_win(pkt->seq, pkt->window)))
 		return 0;
 	return last & CT_LAST_ACK_SHOWN ? end->ack == pkt->ack
-					: flow->tcp[1].scale >> 4 == ct_ack_left(pkt->ack);
+					: ct_left_is(&flow->tcp[0], pkt->ack);
 }
 
-/* The remembered ack is about to be overwritten: four bits of it stay. */
-static __always_inline void ct_rec_leave(struct ct_flow *flow, __u8 last)
+/* What is shown of the remembered segment is about to be overwritten: a little stays. */
+static __always_inline void ct_rec_leave(struct ct_flow *flow, __u8 shown)
 {
-	__u32 ack = flow->tcp[last & CT_LAST_REC_REPLY ? CT_REPLY : CT_ORIGINAL].ack;
+	const struct ct_tcp_end *end =
+		&flow->tcp[shown & CT_LAST_REC_REPLY ? CT_REPLY : CT_ORIGINAL];
 
-	if (last & CT_LAST_ACK_SHOWN)
-		flow->tcp[1].scale = (flow->tcp[1].scale & 0x0f) | ct_ack_left(ack) << 4;
+	if (shown & CT_LAST_ACK_SHOWN)
+		ct_keep_left(&flow->tcp[0], end->ack);
+	if (shown & CT_LAST_SEQ_SHOWN)
+		ct_keep_left(&flow->tcp[1], ct_seq_and_win(end->seq, end->win));
 }
 
 /* This segment is the last of its end now, and perhaps the one to remember. */
@@ -125,7 +150,7 @@ static __always_inline void ct_tcp_note(struct ct_flow *flow, enum ct_dir dir,
 		if (pkt->window)
 			last |= CT_LAST_REC_WIN;
 		if (fx->remember == CT_REMEMBER_BUT_ACK) {
-			ct_rec_leave(flow, old);
+			ct_rec_leave(flow, old & ~CT_LAST_SEQ_SHOWN);
 			last &= ~CT_LAST_ACK_SHOWN;
 		}
 		flow->tcp[0].shared = end;

@@ -47,7 +47,7 @@ static __always_inline __u64 ct_tcp_take_options(const struct ct_pkt *pkt, __u64
 		return word;
 	word &= ~(ct_end_bit(CT_W_WSCALE_SHIFT, dir) | ct_end_bit(CT_W_SACK_SHIFT, dir) |
 		  ct_end_bit(CT_W_FIN_SHIFT, dir));
-	v->s_bits = 0;
+	v->s_bits &= CT_END_LEFT;
 	v->s_scale = (v->s_scale & 0xf0) | pkt->wscale;
 	if (pkt->options & CT_OPT_WSCALE)
 		word |= ct_end_bit(CT_W_WSCALE_SHIFT, dir);

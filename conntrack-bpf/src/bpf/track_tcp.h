@@ -76,9 +76,9 @@ static __always_inline int ct_tcp_resync(const struct ct_flow *flow, __u64 *word
 	v->r_end = v->r_maxend = end;
 	v->r_maxwin = flow->tcp[syn_dir & 1].win ? flow->tcp[syn_dir & 1].win : 1;
 	v->r_scale = (v->r_scale & 0xf0) | flow->tcp[0].scale >> 4;
-	v->r_bits = 0;
+	v->r_bits &= CT_END_LEFT;
 	v->s_end = v->s_maxend = v->s_maxwin = v->s_maxack = 0;
-	v->s_bits = 0;
+	v->s_bits &= CT_END_LEFT;
 	v->s_scale &= 0xf0;
 	/* A lost history stays lost for the end that now answers. */
 	*word &= ~(CT_W_CHALLENGE | (3ULL << CT_W_FIN_SHIFT) | (3ULL << CT_W_WSCALE_SHIFT) |

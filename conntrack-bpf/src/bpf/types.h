@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CT_ABI 8
+#define CT_ABI 9
 
 /* Slots in a bucket, and the pairs of nanoseconds everything is counted in. */
 #define CT_SLOTS 15
@@ -144,14 +144,16 @@ struct ct_tcp_end {
 	__u16 shared; /* where the remembered segment ended: end 0 the low half, end 1 the high */
 	__u8 flags;   /* of the last segment: FIN 1 .. CWR 128 */
 	__u8 bits;    /* CT_END_* */
-	__u8 scale;   /* low half: window scale; high half, end 0: that of an ignored SYN;
-		 end 1: what is left of the remembered ack, see CT_LAST_ACK_SHOWN */
+	__u8 scale;   /* low half: window scale; high half, end 0: that of an ignored SYN */
 	__u8 aux;     /* end 0: times the remembered segment came again; end 1: CT_LAST_*
              */
 };
 
 #define CT_END_UNACKED 1 /* data beyond the highest ack of the other end */
 #define CT_END_MAXACK  2 /* maxack is set */
+/* The bits above: what is left of the remembered segment, see CT_LAST_SEQ_SHOWN. */
+#define CT_END_LEFT	  0xfc
+#define CT_END_LEFT_SHIFT 2
 
 /*
  * Two memories, as nf_conntrack has them: the kind and direction of the last
@@ -159,8 +161,8 @@ struct ct_tcp_end {
  * comes again, the last that was an ACK inside the window or was ignored. Where
  * that one ended is kept in full. Its other numbers are those of its end's last
  * segment, as long as there was none since. From then on, and where it was
- * ignored, what there is no room for is known in part: of the ack four bits
- * (ct_ack_left()), of the window whether it was 0, of seq the end alone.
+ * ignored, what there is no room for is known in part, by six bits each: end 0 has
+ * those of the ack, end 1 those of seq and window.
  */
 #define CT_LAST_SEGMENT	  0x07 /* enum ct_tcp_segment + 1; 0: none yet */
 #define CT_LAST_REPLY	  0x08 /* its direction */

@@ -65,16 +65,17 @@ enum ct_gone {
 };
 
 /*
- * Scratch of the search for a slot to give away. In map memory, because the
+ * Scratch of the search for a slot. In map memory, because the
  * verifier then follows one state through the search instead of one a slot.
  */
 struct ct_pick {
 	__u64 best;
 	__u64 word;
+	__u64 now;
 	__u32 bucket;
 	__u32 slot;
+	__u32 home; /* the slot that is liked best if it is empty */
 	__u32 keep; /* flows that are alive are not to make room */
-	__u32 pad;
 };
 
 /* Counters of one CPU. Only that CPU writes; readers map the array. */

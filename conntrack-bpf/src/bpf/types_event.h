@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Events and listeners, the background sweep, removal by command: the rest of types.h. */
+/* Events and listeners, the background sweep, removal by command: a part of types.h. */
 #ifndef CT_TYPES_EVENT_H
 #define CT_TYPES_EVENT_H
 

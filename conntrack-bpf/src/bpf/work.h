@@ -32,7 +32,7 @@ struct ct_work {
 	__u32 cpu;
 	__u32 busy;	 /* a packet is at work here; on PREEMPT_RT only */
 	__u32 refused;	 /* a fragment did not count; see fragment.h */
-	__u32 mover;	 /* this is the scratch of ct_move, which packets interrupt */
+	__u32 mover;	 /* this is the scratch of ct_evacuate_some, which packets interrupt */
 	__u64 from_word; /* a slot of the other table: its word, and where it is */
 	__u32 from_bucket;
 	__u32 from_slot;
@@ -48,7 +48,7 @@ struct ct_work {
 	struct ct_event event;
 };
 
-/* Key: CPU. The packet programs alone look at it; behind theirs is that of ct_move. */
+/* Key: CPU. The packet programs alone look at it; behind theirs is that of ct_evacuate_some. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

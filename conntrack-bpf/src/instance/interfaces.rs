@@ -3,6 +3,7 @@
 
 use conntrack_core::Hooks;
 use conntrack_core::Mode;
+use libbpf_rs::ProgramHandle;
 
 use super::AttachReport;
 use super::Attached;
@@ -13,6 +14,7 @@ use crate::attach;
 use crate::attach::Attachment;
 use crate::choose::NotAttached;
 use crate::choose::Wanted;
+use crate::datapath::Entry;
 use crate::devices::Device;
 use crate::devices::Framing;
 use crate::error::Error;
@@ -238,8 +240,14 @@ impl Instance {
             false => Err(error),
         };
         let mut entered = Vec::new();
-        for target in targets {
-            match self.enter(target) {
+        // First what takes its time: from the table on, nothing is counted on its way
+        // out that came in by one of them.
+        let loaded: Vec<_> = targets
+            .iter()
+            .map(|target| (target, self.load_for(state, target)))
+            .collect();
+        for (target, loaded) in loaded {
+            match loaded.and_then(|()| self.enter(target)) {
                 Ok(()) => entered.push(target),
                 Err(error) => {
                     self.give_up(state, target);
@@ -270,12 +278,34 @@ impl Instance {
         Ok(failed)
     }
 
+    /// The programs that its plan needs.
+    fn load_for(&self, state: &State, target: &Target) -> Result<()> {
+        let mut entries = attach::entries(&target.plan);
+        entries.try_for_each(|entry| self.program(state, entry).map(drop))
+    }
+
+    /// A program for an interface that is in the table already. Where it has to be
+    /// loaded, the interface is not in there meanwhile.
+    fn program_at(&self, state: &State, target: &Target, entry: Entry) -> Result<ProgramHandle> {
+        if self.current(state).programs.entry(entry).is_ok() {
+            return self.program(state, entry);
+        }
+        self.ifaces.detach(target.ifindex());
+        let program = self.program(state, entry);
+        self.list(target)?;
+        program
+    }
+
+    fn list(&self, target: &Target) -> Result<()> {
+        let raw_ip = target.device.device.framing == Framing::RawIp;
+        let maps = &self.datapath().maps;
+        self.ifaces.attach(maps, target.ifindex(), raw_ip)
+    }
+
     /// The record and the table.
     fn enter(&self, target: &Target) -> Result<()> {
-        let maps = &self.datapath().maps;
-        let raw_ip = target.device.device.framing == Framing::RawIp;
-        planned(target).write(&maps.attach)?;
-        self.ifaces.attach(maps, target.ifindex(), raw_ip)
+        planned(target).write(&self.datapath().maps.attach)?;
+        self.list(target)
     }
 
     /// Takes away what there is of a target that failed.
@@ -294,11 +324,13 @@ impl Instance {
     ) -> Result<AttachReport> {
         let netns = self.netns()?;
         let ifindex = target.ifindex();
-        let datapath = self.current(state);
-        let programs = &datapath.programs;
-        let marked = state.dir.is_none();
-        let make = || Attachment::make(programs, netns, target, kernel, marked);
-        let attachment = netns.run(make)??;
+        let attachment = {
+            let state = &*state;
+            let programs = |entry| self.program_at(state, target, entry);
+            let marked = state.dir.is_none();
+            netns.run(|| Attachment::make(&programs, netns, target, kernel, marked))??
+        };
+        let datapath = self.datapath();
         let record = AttachRecord {
             hooks: attachment.hooks(),
             made_clsact: attachment.made_clsact(),
@@ -309,8 +341,8 @@ impl Instance {
         tracing::info!("attached to {}: {}", record.name, record.hooks);
         match &state.dir {
             Some(dir) if state.pinned => {
-                for (side, link) in attachment.links() {
-                    dir.pin_link(ifindex, side, link)?;
+                for (entry, link) in attachment.links() {
+                    dir.pin_link(ifindex, entry, link)?;
                 }
                 attachment.release();
             }

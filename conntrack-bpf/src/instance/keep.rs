@@ -104,8 +104,8 @@ pub(super) fn purpose(keep: Keep) -> &'static str {
 
 fn pin_links(dir: &PinDir, state: &State) -> Result<()> {
     for (ifindex, attachment) in &state.attachments {
-        for (side, link) in attachment.links() {
-            dir.pin_link(*ifindex, side, link)?;
+        for (entry, link) in attachment.links() {
+            dir.pin_link(*ifindex, entry, link)?;
         }
     }
     Ok(())

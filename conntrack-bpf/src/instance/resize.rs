@@ -93,7 +93,7 @@ impl Instance {
         } else if meta.resized() != old.meta {
             // The same tables, by another number.
             let meta = meta.resized();
-            let programs = load::upon(&old.maps, &meta)?;
+            let programs = load::upon(&old.maps, &meta, &old.programs.loaded())?;
             let maps = Arc::clone(&old.maps);
             self.put(
                 &mut state,
@@ -123,6 +123,7 @@ impl Instance {
         let now = self.current(state);
         // As it is written: what this process knows may be of before a failure.
         let mut meta = Meta::read(&now.maps.meta)?;
+        let entries = now.programs.loaded();
         if meta.phase != Phase::None {
             tracing::info!("a resize was cut short: it is ended first");
             VERSION.clone_into(&mut meta.version);
@@ -135,7 +136,7 @@ impl Instance {
             Phase::Prepare => {
                 let meta = meta.unchanged();
                 let maps = with_tables(&now.maps, [&now.maps.table4, &now.maps.table6])?;
-                let programs = load::upon(&maps, &meta)?;
+                let programs = load::upon(&maps, &meta, &entries)?;
                 let meta = Meta {
                     version: VERSION.to_owned(),
                     ..meta
@@ -156,8 +157,8 @@ impl Instance {
             }
             Phase::Move => {
                 let maps = Arc::clone(&now.maps);
-                let programs = load::upon_both(&maps, &meta, Creates::InNew)?;
-                let last = load::upon_next(&maps, &meta)?;
+                let programs = load::upon_both(&maps, &meta, &entries, Creates::InNew)?;
+                let last = load::upon_next(&maps, &meta, &entries)?;
                 settings::announce_tables(&maps)?;
                 let moving = self.put(
                     state,
@@ -171,7 +172,7 @@ impl Instance {
                 self.move_all(state, &moving, last)
             }
             Phase::Finish => {
-                let last = load::upon_next(&now.maps, &meta)?;
+                let last = load::upon_next(&now.maps, &meta, &entries)?;
                 self.finish(state, &now, meta, last)?;
                 Ok(0)
             }
@@ -182,10 +183,11 @@ impl Instance {
     /// many flows have moved.
     fn replace_tables(&self, state: &mut State, old: &Datapath, mut meta: Meta) -> Result<u64> {
         // All that can be refused, before anything is changed.
-        let (last, maps) = load::next_anew(&old.maps, &meta)?;
+        let entries = old.programs.loaded();
+        let (last, maps) = load::next_anew(&old.maps, &meta, &entries)?;
         let maps = Arc::new(maps);
-        let first = load::upon_both(&maps, &meta, Creates::InOld)?;
-        let second = load::upon_both(&maps, &meta, Creates::InNew)?;
+        let first = load::upon_both(&maps, &meta, &entries, Creates::InOld)?;
+        let second = load::upon_both(&maps, &meta, &entries, Creates::InNew)?;
         let preparing = self.prepare(state, old, &maps, meta.clone(), first);
         let preparing = preparing.inspect_err(|_| take_back(state, old))?;
         settings::announce_tables(&maps)?;

@@ -4,15 +4,21 @@
 use std::sync::Arc;
 use std::sync::PoisonError;
 
+use libbpf_rs::ProgramHandle;
+
 use super::Instance;
 use super::State;
 use crate::datapath::Datapath;
+use crate::datapath::Entry;
 use crate::datapath::VERSION;
+use crate::error::Context;
 use crate::error::Result;
 use crate::load;
+use crate::load::Creates;
 use crate::pins::Condition;
 use crate::pins::PinDir;
 use crate::records::Meta;
+use crate::records::Phase;
 use crate::sweep;
 use crate::teardown;
 
@@ -51,7 +57,7 @@ impl Instance {
         };
         let new = Datapath {
             maps: Arc::clone(&old.maps),
-            programs: load::upon(&old.maps, &meta)?,
+            programs: load::upon(&old.maps, &meta, &old.programs.loaded())?,
             meta,
         };
         self.put(&mut state, &old, new)?;
@@ -59,6 +65,41 @@ impl Instance {
             from,
             to: VERSION.to_owned(),
         })
+    }
+
+    /// The program of an entry, loaded now if nothing has needed it so far. It has its
+    /// pin before it sits on a hook. It is this crate's, whatever the others are of:
+    /// they agree on what is in the maps. While tables are replaced it knows those that
+    /// the others know.
+    pub(super) fn program(&self, state: &State, entry: Entry) -> Result<ProgramHandle> {
+        let now = self.current(state);
+        let own = |program| ProgramHandle::try_from(program).context("keep a program");
+        if let Ok(program) = now.programs.entry(entry) {
+            return own(program);
+        }
+        let (maps, meta, name) = (&now.maps, &now.meta, entry.program());
+        tracing::info!("{name} is loaded: an interface needs it");
+        if meta.version != VERSION {
+            let theirs = &meta.version;
+            tracing::warn!("{name} is of version {VERSION}, the others are of {theirs}");
+        }
+        let more = match meta.phase {
+            Phase::None => load::upon(maps, meta, &[entry]),
+            Phase::Prepare => load::upon_both(maps, meta, &[entry], Creates::InOld),
+            Phase::Move => load::upon_both(maps, meta, &[entry], Creates::InNew),
+            Phase::Finish => load::upon_next(maps, meta, &[entry]),
+        }?;
+        if let Some(dir) = state.dir.as_ref().filter(|dir| dir.exists()) {
+            dir.pin_programs(&more)?;
+        }
+        let program = own(more.entry(entry)?)?;
+        let programs = now.programs.again().context("keep the programs")?;
+        self.take_over(Arc::new(Datapath {
+            maps: Arc::clone(&now.maps),
+            programs: programs.with(more),
+            meta: now.meta.clone(),
+        }));
+        Ok(program)
     }
 
     /// Goes round the tables at once, as [`sweep::now`] does.
@@ -88,7 +129,7 @@ impl Instance {
     /// The ids of all programs that may sit on a hook of it: two on each while
     /// they are being replaced.
     pub(super) fn program_ids(&self, state: &State) -> Vec<u32> {
-        let mut ids = self.current(state).programs.packet_ids().to_vec();
+        let mut ids = self.current(state).programs.packet_ids();
         if let Some(dir) = &state.dir
             && self.is_pinned_in(dir).unwrap_or(false)
         {

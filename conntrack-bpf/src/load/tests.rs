@@ -26,7 +26,8 @@ fn walked(program: &ProgramHandle) -> u32 {
 fn programs_that_know_two_tables_stay_below_their_ceilings() {
     let mut config = Config::default();
     config.table.max_flows = 1000;
-    let datapath = Datapath::load(&LoadOptions::new(&config)).expect("load");
+    let options = LoadOptions::new(&config).entries(&[]);
+    let datapath = Datapath::load(&options).expect("load");
     let (now, maps) = (&datapath.meta, &datapath.maps);
     // Both tables are replaced, or one of them.
     for [next_buckets4, next_buckets6] in [[200, 100], [200, 0], [0, 100]] {
@@ -38,11 +39,11 @@ fn programs_that_know_two_tables_stay_below_their_ceilings() {
             next_flows6: 1000,
             ..now.clone()
         };
-        let (_, maps) = next_anew(maps, &meta).expect("load and make the tables");
+        let (_, maps) = next_anew(maps, &meta, &[]).expect("load and make the tables");
         let made = [&maps.next4, &maps.next6].map(Option::is_some);
         assert_eq!(made, [next_buckets4 != 0, next_buckets6 != 0]);
         for creates in [Creates::InOld, Creates::InNew] {
-            let programs = upon_both(&maps, &meta, creates).expect("load");
+            let programs = upon_both(&maps, &meta, &Entry::ALL, creates).expect("load");
             assert_eq!(programs.evacuate.is_some(), creates == Creates::InNew);
             let evacuate = programs.evacuate.as_ref();
             let evacuate = evacuate.map(|program| ("ct_evacuate_some", program));

@@ -1,6 +1,5 @@
 //! A data path with bans, packets through it, and what it says of each.
 
-use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 
 use conntrack_bpf::allow::Allow;
@@ -8,6 +7,7 @@ use conntrack_bpf::allow::AllowedBy;
 use conntrack_bpf::bans::Bans;
 use conntrack_bpf::bans::Unbanned;
 use conntrack_bpf::bans::Walk;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::testrun;
 use conntrack_core::Ban;
 use conntrack_core::BanSpec;
@@ -42,12 +42,21 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new() -> Self {
-        Self::with_room(1000)
+        Self::at(&[Entry::Xdp], 1000)
+    }
+
+    /// With TC as well.
+    pub(crate) fn with_tc() -> Self {
+        Self::at(&Entry::ALL, 1000)
     }
 
     /// Room for so many bans.
     pub(crate) fn with_room(bans: u32) -> Self {
-        let lab = Lab::with(|config| {
+        Self::at(&[Entry::Xdp], bans)
+    }
+
+    fn at(entries: &[Entry], bans: u32) -> Self {
+        let lab = Lab::at(entries, |config| {
             (config.table.max_flows, config.table.max_flows_v6) = (1000, Some(1000));
             config.bans.max = bans;
         });
@@ -110,12 +119,11 @@ impl Host {
     }
 
     fn program(&self, via: Via) -> BorrowedFd<'_> {
-        let programs = &self.lab.datapath.programs;
-        match via {
-            Via::Xdp => programs.xdp.as_fd(),
-            Via::TcIngress => programs.tc_ingress.as_fd(),
-            Via::TcEgress => programs.tc_egress.as_fd(),
-        }
+        self.lab.program(match via {
+            Via::Xdp => Entry::Xdp,
+            Via::TcIngress => Entry::TcIngress,
+            Via::TcEgress => Entry::TcEgress,
+        })
     }
 
     /// Whether a frame is dropped.

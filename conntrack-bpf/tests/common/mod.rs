@@ -7,9 +7,11 @@ pub(crate) mod cpus;
 pub(crate) mod packet;
 
 use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 
 use conntrack_bpf::Clock;
 use conntrack_bpf::datapath::Datapath;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::datapath::LoadOptions;
 use conntrack_bpf::table::Tables;
 use conntrack_bpf::testrun;
@@ -51,9 +53,14 @@ impl Lab {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::at(&[Entry::Xdp], change)
+    }
+
+    /// The same with programs for these entries.
+    pub(crate) fn at(entries: &[Entry], change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         change(&mut config);
-        let options = LoadOptions::new(&config).replay();
+        let options = LoadOptions::new(&config).replay().entries(entries);
         let datapath = Datapath::load(&options).expect("load");
         Self {
             replayer: Replayer::new(&datapath).expect("replayer"),
@@ -78,7 +85,13 @@ impl Lab {
     /// Runs the program on a frame of at most 2 KiB; time and length stay as
     /// they were last set. For threads that send at once.
     pub(crate) fn run(&self, frame: &[u8]) {
-        testrun::run(self.datapath.programs.xdp.as_fd(), frame).expect("test run");
+        testrun::run(self.program(Entry::Xdp), frame).expect("test run");
+    }
+
+    /// The program of an entry.
+    pub(crate) fn program(&self, entry: Entry) -> BorrowedFd<'_> {
+        let program = self.datapath.programs.entry(entry);
+        program.expect("it is loaded").as_fd()
     }
 
     /// The flows at a time.

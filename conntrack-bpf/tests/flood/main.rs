@@ -24,6 +24,7 @@ use common::cpus::on_two_cpus;
 use common::in_kernel_matrix;
 use common::packet::*;
 use conntrack_bpf::datapath::Datapath;
+use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::datapath::LoadOptions;
 use conntrack_bpf::events::Listener;
 use conntrack_bpf::events::Wish;
@@ -102,14 +103,15 @@ fn pass(lab: &mut Lab, epoch: i64, packet: &Packet) {
     const XDP_PASS: u32 = 2;
     let frame = packet.frame();
     lab.replayer.set(epoch, frame.len() as u32);
-    let verdict = testrun::run(lab.datapath.programs.xdp.as_fd(), &frame).expect("test run");
+    let verdict = testrun::run(lab.program(Entry::Xdp), &frame).expect("test run");
     assert_eq!(verdict, XDP_PASS);
 }
 
 /// Sends a packet by TC, which many may do at once; it must pass.
 fn pass_at_once(datapath: &Datapath, frame: &[u8]) {
     const TC_ACT_UNSPEC: u32 = u32::MAX;
-    let program = datapath.programs.tc_ingress.as_fd();
+    let program = datapath.programs.entry(Entry::TcIngress);
+    let program = program.expect("it is loaded").as_fd();
     let verdict = testrun::run(program, frame).expect("test run");
     assert_eq!(verdict, TC_ACT_UNSPEC);
 }
@@ -219,7 +221,10 @@ fn assert_lasting(lab: &Lab, v6: bool, end: i64) {
 
 /// How many clients there were, and how many of their connections were not told whole.
 fn real_connections_live_through_this(kind: Kind, choice: Choice, v6: bool) -> [usize; 2] {
-    let mut lab = Lab::new(ROOM);
+    let mut lab = Lab::at(&[Entry::Xdp, Entry::TcIngress], |config| {
+        config.table.max_flows = ROOM;
+        config.table.max_flows_v6 = Some(ROOM);
+    });
     for number in 0..LASTING {
         for packet in conversation(v6, number).iter().take(5) {
             pass(&mut lab, TIME, packet);
@@ -310,7 +315,8 @@ fn pressure_is_reported() {
     let mut config = Config::default();
     config.table.max_flows = ROOM;
     config.table.max_flows_v6 = Some(ROOM);
-    let datapath = Datapath::load(&LoadOptions::new(&config)).expect("load");
+    let options = LoadOptions::new(&config).entries(&[Entry::TcIngress]);
+    let datapath = Datapath::load(&options).expect("load");
     let wish = Wish {
         types: vec![EventType::Pressure],
         ..Wish::default()

@@ -45,7 +45,7 @@ fn programs_change_and_nothing_else() {
     assert_eq!(netns.run(&["list", "-o", "session"]).ok(), flows);
     let text = netns.run(&["status"]).ok();
     assert!(
-        text.contains(&format!("of version {version}: ct_xdp ")),
+        text.contains(&format!("of version {version}: ct_tc_ingress ")),
         "{text}"
     );
     assert!(text.contains("of layout "), "{text}");
@@ -53,7 +53,11 @@ fn programs_change_and_nothing_else() {
 
     // As one that was killed would have left it.
     let dir = pins(&netns);
-    fs::hard_link(dir.join("prog_ct_xdp"), dir.join("prog_ct_xdp@5")).unwrap();
+    fs::hard_link(
+        dir.join("prog_ct_tc_ingress"),
+        dir.join("prog_ct_tc_ingress@5"),
+    )
+    .unwrap();
     assert!(netns.run(&["status"]).ok().contains("cut short"));
     assert_eq!(status(&netns)["upgrade_unfinished"], true);
     netns.run(&["upgrade"]).ok();
