@@ -8,7 +8,8 @@
 //! `CONNTRACK_SEED=…` repeats the random walks of a run, `CONNTRACK_ONLY=…`
 //! plays only the scenarios whose names contain it, `CONNTRACK_WALKS=…` plays so
 //! many random walks of each kind under each profile, and nothing else;
-//! `CONNTRACK_TRACE=1` prints each step as it is played.
+//! `CONNTRACK_TRACE=1` prints the settings, each step as it is played, and what both
+//! tables say after it.
 
 mod compare;
 #[path = "../support/ctnetlink.rs"]
@@ -275,6 +276,11 @@ fn seed() -> u64 {
 fn long() -> Option<u64> {
     let text = std::env::var("CONNTRACK_WALKS").ok()?;
     Some(text.parse().expect("CONNTRACK_WALKS is a number"))
+}
+
+/// Whether each step is to be told.
+fn is_traced() -> bool {
+    std::env::var_os("CONNTRACK_TRACE").is_some()
 }
 
 fn only() -> Option<String> {

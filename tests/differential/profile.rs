@@ -15,7 +15,7 @@ pub(crate) struct Profile {
     sysctls: Cow<'static, [(&'static str, u32)]>,
 }
 
-pub(crate) const PROFILES: [Profile; 6] = [
+pub(crate) const PROFILES: [Profile; 7] = [
     Profile {
         name: "defaults",
         sysctls: Cow::Borrowed(&[]),
@@ -67,6 +67,11 @@ pub(crate) const PROFILES: [Profile; 6] = [
             ("sctp_timeout_heartbeat_sent", 3),
         ]),
     },
+    // What comes again shows in a flow that is closing, too.
+    Profile {
+        name: "retrans",
+        sysctls: Cow::Borrowed(&[("tcp_max_retrans", 1), ("tcp_timeout_max_retrans", 30)]),
+    },
 ];
 
 /// Every timeout, as in Linux or too short, too long, or out of order.
@@ -103,6 +108,7 @@ impl Profile {
     pub(crate) fn plays(&self, name: &str) -> bool {
         match self.name {
             "strict" | "liberal" | "ignore_invalid_rst" => name.contains("/tcp/"),
+            "retrans" => name.contains("/tcp/repeat/"),
             _ => true,
         }
     }
@@ -134,7 +140,7 @@ impl Profile {
 
     /// Sets the router's sysctls, and gives the same for us.
     pub(crate) fn apply(&self, lab: &Lab) -> Config {
-        if std::env::var_os("CONNTRACK_TRACE").is_some() {
+        if crate::is_traced() {
             println!("{}: {:?}", self.name, self.sysctls);
         }
         for (name, value) in [("checksum", 0)].iter().chain(self.sysctls.iter()) {

@@ -105,7 +105,7 @@ impl Replayed {
         played.scenarios += 1;
         let mut memory = Memory::default();
         for (number, step) in scenario.steps.iter().enumerate() {
-            if std::env::var_os("CONNTRACK_TRACE").is_some() {
+            if crate::is_traced() {
                 println!("{} step {}: {step:?}", scenario.name, number + 1);
             }
             let (classes, what) = match step {

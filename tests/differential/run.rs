@@ -129,7 +129,7 @@ impl Stage<'_> {
         player.next += 1;
         match step {
             Step::Send(end, frames, what) => {
-                if std::env::var_os("CONNTRACK_TRACE").is_some() {
+                if crate::is_traced() {
                     println!(
                         "{} step {}: {end:?} {what}",
                         player.scenario.name, player.next
@@ -200,7 +200,7 @@ impl Stage<'_> {
             let number = (player.scenario.v6, player.scenario.number);
             let theirs = reading.theirs.remove(&number).unwrap_or_default();
             let own = reading.own.remove(&number).unwrap_or_default();
-            if std::env::var_os("CONNTRACK_TRACE").is_some() {
+            if crate::is_traced() {
                 println!(
                     "    after step {}: nf_conntrack {theirs:?}, ours {own:?}",
                     player.next

@@ -387,6 +387,21 @@ fn repeats(c: &mut Catalogue) {
             .s(seg(ACK).seq(2).ack(3))
             .s(seg(ACK).seq(2).ack(3));
     });
+    // Behind a FIN of the same side, the ACK before it is known in part only.
+    for (what, again) in [
+        ("same", seg(ACK).seq(2).ack(2)),
+        ("win_1", seg(ACK).seq(2).ack(2).win(1)),
+        ("win_999", seg(ACK).seq(2).ack(2).win(999)),
+        ("win_1001", seg(ACK).seq(2).ack(2).win(1001)),
+        ("win_65535", seg(ACK).seq(2).ack(2).win(65535)),
+        ("win_0", seg(ACK).seq(2).ack(2).win(0)),
+        ("ack_1", seg(ACK).seq(2).ack(1)),
+        ("longer", seg(ACK).seq(1).len(1).ack(2)),
+    ] {
+        c.both(&format!("tcp/repeat/behind_fin/{what}"), move |s| {
+            s.talked().c(seg(FIN | ACK).seq(2).ack(2)).c(again.clone());
+        });
+    }
     c.v4("tcp/repeat/syn_recv", |s| {
         s.syn_synack();
         for _ in 0..5 {
