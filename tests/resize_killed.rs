@@ -138,7 +138,7 @@ fn changes(calls: &[Call]) -> usize {
 }
 
 /// The pins, but of the program that another interface may have needed meanwhile.
-fn pins(name: &Name) -> Vec<String> {
+fn lasting_pins(name: &Name) -> Vec<String> {
     let mut pins = name.pins();
     pins.retain(|pin| pin != "prog_ct_tc_ingress");
     pins
@@ -166,11 +166,11 @@ fn killed_anywhere_under_traffic_it_runs_on() {
     wire.here.sh("ip link set more up");
     let name = Name::new();
     let tracker = track(&name, &wire);
-    let pins = pins(&name);
+    let pins = lasting_pins(&name);
     let sits = present(&wire.here, "wire");
     let mut traffic = wire.start();
     let calls = calls(&name, SIZES[1]);
-    assert_eq!(self::pins(&name), pins);
+    assert_eq!(lasting_pins(&name), pins);
     let all = changes(&calls);
     println!(
         "a resize makes {} calls, {all} change something",
@@ -207,7 +207,7 @@ fn killed_anywhere_under_traffic_it_runs_on() {
         }
         // It may know programs that nobody else has any more.
         drop(opened);
-        assert_eq!(self::pins(&name), pins, "{when}");
+        assert_eq!(lasting_pins(&name), pins, "{when}");
         assert!(!tracker.status().expect("status").resize_unfinished);
         programs::assert_no_others(&tracker);
         flows = count(&tracker, flows, &when);
@@ -216,7 +216,7 @@ fn killed_anywhere_under_traffic_it_runs_on() {
     tracker
         .resize(&table(other_size(&tracker)))
         .expect("resize");
-    assert_eq!(self::pins(&name), pins);
+    assert_eq!(lasting_pins(&name), pins);
     programs::assert_no_others(&tracker);
     // Through all of this, every frame was counted once, in its flow.
     let sent = traffic.finish(&tracker);

@@ -4,6 +4,8 @@
 //! that is about to take another's place is `prog_<name>@<id>`, a table `map_next4` or
 //! `map_next6`.
 
+mod names;
+
 use std::ffi::CString;
 use std::ffi::OsStr;
 use std::fs;
@@ -18,9 +20,11 @@ use libbpf_rs::MapCore;
 use libbpf_rs::MapHandle;
 use nix::errno::Errno;
 
+use self::names::BESIDE;
+use self::names::is_beside;
+use self::names::is_pin;
 use crate::bpffs::Bpffs;
 use crate::datapath::Datapath;
-use crate::datapath::MAP_NAMES;
 use crate::datapath::Maps;
 use crate::datapath::NEXT_NAMES;
 use crate::datapath::Programs;
@@ -31,14 +35,9 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::lock::Lock;
 use crate::programs::Entry;
-use crate::programs::PROGRAM_NAMES;
 use crate::records::Meta;
 use crate::shape;
 use crate::sys;
-
-/// Between the name of a program and its id, in pins that stand beside. bpffs
-/// refuses dots.
-const BESIDE: char = '@';
 
 /// Why a user may not look. The pins are root's alone; and what reads, too, opens maps
 /// for reading and writing, for commands do both.
@@ -417,31 +416,6 @@ impl PinDir {
     }
 }
 
-/// Whether a pin of ours may have this name.
-fn is_pin(name: &str) -> bool {
-    match name.split_once('_') {
-        Some(("map", map)) => MAP_NAMES.contains(&map) || NEXT_NAMES.contains(&map),
-        Some(("prog", program)) => match program.split_once(BESIDE) {
-            Some((program, id)) => PROGRAM_NAMES.contains(&program) && is_number(id),
-            None => PROGRAM_NAMES.contains(&program),
-        },
-        Some(("link", link)) => link
-            .split_once('_')
-            .is_some_and(|(ifindex, side)| is_number(ifindex) && Entry::of_side(side).is_some()),
-        _ => false,
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
-}
-
-/// Whether a program's pin is not the one it is opened by.
-fn is_beside(path: &Path) -> bool {
-    let name = path.file_name().and_then(OsStr::to_str);
-    name.is_some_and(|name| name.contains(BESIDE))
-}
-
 fn not_ours(path: &Path) -> Error {
     let path = path.display();
     shape::mismatch(format!("{path} is no pin of ours: nothing is changed"))
@@ -470,44 +444,5 @@ fn unpin(path: &Path) -> Result<()> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::from(error).context(format!("remove {}", path.display()))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_our_names_are_pins() {
-        for name in [
-            "map_meta",
-            "map_table4",
-            "map_next6",
-            "prog_ct_xdp",
-            "prog_ct_xdp@17",
-            "link_2_egress",
-        ] {
-            assert!(is_pin(name), "{name}");
-        }
-        for name in [
-            "",
-            "map_",
-            "map_other",
-            "maps",
-            "prog_xdp",
-            "prog_ct_xdp@",
-            "prog_ct_xdp@x",
-            "prog_xdp@17",
-            "map_meta@17",
-            "link_xdp",
-            "link__xdp",
-            "link_+2_xdp",
-            "link_2_both",
-            "link_99999999999_xdp",
-            "link_2_xdp_",
-            "Map_meta",
-        ] {
-            assert!(!is_pin(name), "{name}");
-        }
     }
 }

@@ -123,7 +123,7 @@ static __always_inline void ct_pick_spare(struct ct_bucket_head *head, __u32 buc
 }
 
 /*
- * Both are global functions, which the verifier walks through once each, not once for
+ * Both as global functions, which the verifier walks through once each, not once for
  * each slot that the rest of the way might begin with.
  */
 __weak __noinline int ct_pick_free4(struct ct_bucket4 *bucket, __u32 index, __u32 empty,
@@ -152,7 +152,7 @@ __weak __noinline int ct_pick_spare6(struct ct_bucket6 *bucket, __u32 index, str
 	return 0;
 }
 
-/* The same in the first or the second bucket of a key. */
+/* The two in the first or the second bucket of a key. */
 static __always_inline int ct_find_free(const struct ct_hash *hash, int second, __u32 empty, int v6,
 					struct ct_pick *pick)
 {

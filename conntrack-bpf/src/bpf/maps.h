@@ -7,8 +7,9 @@
 
 /*
  * The flow tables. Key: bucket. Written by programs only (packets, the sweep, removal,
- * moves); user space maps them and reads. An array never refuses: full neighbourhoods are table.h's matter.
- * Mappable also for alignment: other arrays' values start at byte 312.
+ * moves); user space maps them and reads. An array never refuses: full neighbourhoods
+ * are table.h's matter. Mappable also for alignment: other arrays' values start at
+ * byte 312.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
