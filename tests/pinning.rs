@@ -36,7 +36,7 @@ fn wire() -> (Netns, Netns) {
     (here, there)
 }
 
-const MAPS: [&str; 18] = [
+const MAPS: [&str; 22] = [
     "map_allow",
     "map_attach",
     "map_bans",
@@ -44,6 +44,7 @@ const MAPS: [&str; 18] = [
     "map_frag",
     "map_ifaces",
     "map_ifstats",
+    "map_limits",
     "map_listeners",
     "map_lists",
     "map_meta",
@@ -52,6 +53,9 @@ const MAPS: [&str; 18] = [
     "map_replay",
     "map_rings",
     "map_settings",
+    "map_sketch",
+    "map_strikes",
+    "map_suspects",
     "map_sweep",
     "map_table4",
     "map_table6",

@@ -87,6 +87,7 @@ impl Meter {
             drops: by_reason(&DROP_REASONS, &sum.drops),
             passed_untracked: by_reason(&PASS_REASONS, &sum.passed),
             table: TableCounts::new(sum.table, &sum.gone),
+            limits: sum.limit.into(),
             per_cpu,
             ..Counters::default()
         };
@@ -146,6 +147,7 @@ fn add(sum: &mut ct_cpu, counts: &ct_cpu) {
     add(&mut sum.drops, &counts.drops);
     add(&mut sum.table, &counts.table);
     add(&mut sum.gone, &counts.gone);
+    add(&mut sum.limit, &counts.limit);
     for (to, from) in sum.live.iter_mut().zip(counts.live) {
         *to = to.wrapping_add(from);
     }
@@ -209,11 +211,19 @@ mod tests {
         ones.table.fill(1);
         ones.gone.fill(1);
         ones.live.fill(1);
+        ones.limit.fill(1);
         let mut sum = ones;
         add(&mut sum, &ones);
         assert_eq!((sum.packets, sum.bytes), (2, 2));
         assert_eq!(sum.classes, [[2; 5]; 2]);
-        let rest = [&sum.passed[..], &sum.drops, &sum.table, &sum.gone].concat();
+        let rest = [
+            &sum.passed[..],
+            &sum.drops,
+            &sum.table,
+            &sum.gone,
+            &sum.limit,
+        ]
+        .concat();
         assert_eq!(sum.live, [2, 2]);
         assert!(rest.iter().all(|&count| count == 2));
     }

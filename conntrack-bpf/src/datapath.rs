@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conntrack_core::Config;
+use conntrack_core::SketchConfig;
 use conntrack_core::Sysctls;
 use conntrack_core::TableConfig;
 use libbpf_rs::MapCore;
@@ -41,6 +42,7 @@ pub struct LoadOptions {
     pub(crate) sysctls: Sysctls,
     pub(crate) sweep: Duration,
     pub(crate) max_bans: u32,
+    pub(crate) sketch: SketchConfig,
     pub(crate) replay: bool,
     pub(crate) single_buffer: bool,
     pub(crate) entries: Vec<Entry>,
@@ -54,6 +56,7 @@ impl LoadOptions {
             sysctls: config.conntrack,
             sweep: config.sweep.interval(),
             max_bans: config.bans.max,
+            sketch: config.sketch,
             replay: false,
             single_buffer: false,
             entries: Entry::ALL.to_vec(),
@@ -91,7 +94,7 @@ impl LoadOptions {
         for (word, bytes) in hash_seed.iter_mut().zip(words) {
             *word = u32::from_ne_bytes(*bytes);
         }
-        let [max_flows4, max_flows6] = sizing::table_flows(&self.table)?;
+        let [max_flows4, max_flows6] = sizing::table_flows(&self.table, self.sketch)?;
         Ok(Meta {
             abi: ABI,
             buckets4: buckets(max_flows4),
@@ -119,7 +122,7 @@ pub(crate) fn buckets(max_flows: u32) -> u32 {
 }
 
 /// Names of the maps, as their pins have them.
-pub(crate) const MAP_NAMES: [&str; 18] = [
+pub(crate) const MAP_NAMES: [&str; 22] = [
     "table4",
     "table6",
     "cpu",
@@ -138,6 +141,10 @@ pub(crate) const MAP_NAMES: [&str; 18] = [
     "ifaces",
     "replay",
     "policy",
+    "limits",
+    "sketch",
+    "suspects",
+    "strikes",
 ];
 /// Names of the tables that are to take the place of those there are.
 pub(crate) const NEXT_NAMES: [&str; 2] = ["next4", "next6"];
@@ -166,6 +173,10 @@ pub struct Maps {
     pub ifaces: MapHandle,
     pub replay: MapHandle,
     pub policy: MapHandle,
+    pub limits: MapHandle,
+    pub sketch: MapHandle,
+    pub suspects: MapHandle,
+    pub strikes: MapHandle,
 }
 
 impl Maps {
@@ -190,6 +201,10 @@ impl Maps {
             ifaces,
             replay,
             policy,
+            limits,
+            sketch,
+            suspects,
+            strikes,
         ] = MAP_NAMES;
         let mut named = vec![
             (table4, &self.table4),
@@ -210,6 +225,10 @@ impl Maps {
             (ifaces, &self.ifaces),
             (replay, &self.replay),
             (policy, &self.policy),
+            (limits, &self.limits),
+            (sketch, &self.sketch),
+            (suspects, &self.suspects),
+            (strikes, &self.strikes),
         ];
         let next = [self.next4.as_ref(), self.next6.as_ref()];
         let next = NEXT_NAMES.into_iter().zip(next);
@@ -241,6 +260,10 @@ impl Maps {
             notes: own(&self.notes)?,
             lists: own(&self.lists)?,
             policy: own(&self.policy)?,
+            limits: own(&self.limits)?,
+            sketch: own(&self.sketch)?,
+            suspects: own(&self.suspects)?,
+            strikes: own(&self.strikes)?,
             sweep: own(&self.sweep)?,
             meta: own(&self.meta)?,
             attach: own(&self.attach)?,
@@ -340,6 +363,10 @@ impl Datapath {
             ifaces: open("ifaces")?,
             replay: open("replay")?,
             policy: open("policy")?,
+            limits: open("limits")?,
+            sketch: open("sketch")?,
+            suspects: open("suspects")?,
+            strikes: open("strikes")?,
             meta: open_map(dir, "meta")?,
         };
         let programs = Programs {

@@ -6,6 +6,7 @@ pub(crate) const HEADERS: &str = concat!(
     include_str!("bpf/types.h"),
     include_str!("bpf/types_count.h"),
     include_str!("bpf/types_event.h"),
+    include_str!("bpf/types_limit.h"),
     include_str!("bpf/types_policy.h"),
     include_str!("bpf/types_setup.h")
 );
@@ -21,6 +22,10 @@ pub(crate) const SLOTS: u32 = define(b"#define CT_SLOTS ");
 pub(crate) const LISTENERS: u32 = define(b"#define CT_LISTENERS ");
 /// Named lists of bans.
 pub(crate) const LISTS: u32 = define(b"#define CT_LISTS ");
+/// Sources that are counted exactly at once.
+pub(crate) const SUSPECTS: u32 = define(b"#define CT_LIMIT_SUSPECTS ");
+/// Sources whose earlier bans are known.
+pub(crate) const STRIKES: u32 = define(b"#define CT_LIMIT_STRIKES ");
 /// Buckets that one run of `ct_remove` takes.
 pub(crate) const REMOVE_BUCKETS: u32 = define(b"#define CT_REMOVE_BUCKETS ");
 /// Buckets that one run of `ct_evacuate_some` takes.

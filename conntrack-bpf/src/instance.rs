@@ -189,6 +189,9 @@ impl Instance {
         let attach =
             |instance: &Self, state: &mut State| instance.attach_found(state, found, &mut search);
         instance.allow_configured(&config.allow)?;
+        if let Some(threshold) = &config.threshold {
+            instance.limit(Some(threshold))?;
+        }
         if request.keep != Keep::Process {
             instance.restore()?;
         }

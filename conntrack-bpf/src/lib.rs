@@ -25,6 +25,7 @@ mod ifaces;
 pub mod instance;
 mod keeping;
 mod key;
+pub mod limits;
 mod links;
 mod listeners;
 mod load;

@@ -30,6 +30,7 @@ use crate::sizing;
 use crate::skel::ConntrackSkel;
 use crate::skel::ConntrackSkelBuilder;
 use crate::skel::OpenConntrackSkel;
+use crate::skel::types::ct_limits;
 use crate::sys;
 
 /// The tables that programs know, IPv4 and IPv6: those that they create flows in, and
@@ -112,13 +113,21 @@ pub(crate) enum Creates {
 /// # Errors
 /// As [`Datapath::load`].
 pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
-    sizing::check_room(&meta)?;
+    sizing::check_room(&meta, options.sketch)?;
     let mut slot = MaybeUninit::uninit();
     let frags = !options.single_buffer && probe::xdp_frags();
     let mut open = open(&mut slot, &Known::none(&meta), &meta, options.replay, frags)?;
     choose(&mut open, &options.entries);
     let bans = open.maps.ct_bans.set_max_entries(options.max_bans);
     bans.context("set a map's size")?;
+    let sketch = open.maps.ct_sketch.set_max_entries(options.sketch.cells());
+    sketch.context("set a map's size")?;
+    let data = open.maps.data_limits_data.as_deref_mut();
+    data.ok_or_else(no_section)?.ct_limits = ct_limits {
+        width: options.sketch.width,
+        rows: options.sketch.rows,
+        ..ct_limits::default()
+    };
     let data = open.maps.data_settings_data.as_deref_mut();
     data.ok_or_else(no_section)?.ct_settings = settings::encode(&options.sysctls, options.sweep);
     let skel = load(open)?;
@@ -334,6 +343,10 @@ fn reuse(
         (&mut all.data_ifaces, &maps.ifaces),
         (&mut all.data_replay, &maps.replay),
         (&mut all.data_policy, &maps.policy),
+        (&mut all.data_limits, &maps.limits),
+        (&mut all.ct_sketch, &maps.sketch),
+        (&mut all.ct_suspects, &maps.suspects),
+        (&mut all.ct_strikes, &maps.strikes),
     ];
     let mut pairs = pairs.into_iter();
     pairs.try_for_each(|(map, known)| map.reuse_fd(known.as_fd()))
@@ -367,6 +380,10 @@ fn own_maps(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Maps> {
         ifaces: own(&skel.maps.data_ifaces)?,
         replay: own(&skel.maps.data_replay)?,
         policy: own(&skel.maps.data_policy)?,
+        limits: own(&skel.maps.data_limits)?,
+        sketch: own(&skel.maps.ct_sketch)?,
+        suspects: own(&skel.maps.ct_suspects)?,
+        strikes: own(&skel.maps.ct_strikes)?,
     })
 }
 

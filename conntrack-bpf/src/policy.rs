@@ -21,6 +21,8 @@ use crate::wire::ct_policy;
 const WORD: usize = size_of::<u64>();
 /// Words of a set of prefix lengths.
 const LENGTHS: usize = 3;
+/// Words of both sets of them.
+const KEPT: usize = 2 * LENGTHS;
 /// Prefix lengths that are counted, of a family.
 const PREFIXES: usize = 129;
 
@@ -65,20 +67,81 @@ impl Policy {
 
     /// After an entry was taken out.
     pub(crate) fn leave(&self, kind: Kind, net: &IpNet) {
-        if less(self.count(kind, net)) {
+        if less(self.count(kind, net)) && !self.is_kept(kind, net) {
             let (set, bit) = self.set(kind, net);
             set.fetch_and(!bit, Ordering::SeqCst);
         }
         if let Kind::Ban(scope) = kind
             && less(self.scope_count(scope))
         {
-            let scopes = self.word(offset_of!(ct_policy, scopes));
-            let left = scopes.fetch_and(!(1 << scope), Ordering::SeqCst) & !(1 << scope);
-            if left == 0 {
-                self.word(offset_of!(ct_policy, active))
-                    .store(0, Ordering::SeqCst);
+            self.drop_scopes(1 << scope);
+        }
+    }
+
+    /// Packets need not look for bans of these scopes any more, but for those kept.
+    fn drop_scopes(&self, gone: u64) {
+        let kept = self.word(offset_of!(ct_policy, kept_scopes));
+        let gone = gone & !kept.load(Ordering::SeqCst);
+        let scopes = self.word(offset_of!(ct_policy, scopes));
+        if scopes.fetch_and(!gone, Ordering::SeqCst) & !gone == 0 {
+            self.word(offset_of!(ct_policy, active))
+                .store(0, Ordering::SeqCst);
+        }
+    }
+
+    /// Has packets look for bans of these networks' prefix lengths and scopes, be there
+    /// any or none: packets are going to make some. Of others only if there are any.
+    pub(crate) fn keep(&self, nets: &[IpNet], scopes: &[u8]) {
+        let mut kept = [0; KEPT];
+        for net in nets {
+            let (at, bit) = place(net);
+            kept[at] |= bit;
+        }
+        let wanted = scopes.iter().fold(0, |set, scope| set | 1 << scope);
+        let words = |at: usize| &self.shared.words()[at / WORD..];
+        let before: Vec<u64> = words(offset_of!(ct_policy, kept))
+            .iter()
+            .zip(kept)
+            .map(|(word, kept)| word.swap(kept, Ordering::SeqCst))
+            .collect();
+        for (set, kept) in words(offset_of!(ct_policy, bans)).iter().zip(kept) {
+            set.fetch_or(kept, Ordering::SeqCst);
+        }
+        let kept_scopes = self.word(offset_of!(ct_policy, kept_scopes));
+        let scopes_before = kept_scopes.swap(wanted, Ordering::SeqCst);
+        if wanted != 0 {
+            self.word(offset_of!(ct_policy, scopes))
+                .fetch_or(wanted, Ordering::SeqCst);
+            self.word(offset_of!(ct_policy, active))
+                .store(1, Ordering::SeqCst);
+        }
+        self.drop_unused(&before, scopes_before & !wanted);
+    }
+
+    /// Takes out of the sets what was kept until now, is not any more, and is not used.
+    fn drop_unused(&self, before: &[u64], scopes: u64) {
+        let kept = &self.shared.words()[offset_of!(ct_policy, kept) / WORD..];
+        let sets = &self.shared.words()[offset_of!(ct_policy, bans) / WORD..];
+        for (at, before) in before.iter().enumerate() {
+            let (v6, longest) = (at / LENGTHS, if at < LENGTHS { 32 } else { 128 });
+            let gone = before & !kept[at].load(Ordering::SeqCst);
+            for bit in (0..64).filter(|bit| gone & 1 << bit != 0) {
+                let prefix = longest - (at % LENGTHS * 64 + bit);
+                let count = offset_of!(ct_policy, ban_count) + (v6 * PREFIXES + prefix) * WORD;
+                if self.word(count).load(Ordering::SeqCst) == 0 {
+                    sets[at].fetch_and(!(1 << bit), Ordering::SeqCst);
+                }
             }
         }
+        let unused = (0..3).filter(|scope| !self.has_scope(*scope));
+        let unused = unused.fold(0, |set, scope| set | 1 << scope);
+        self.drop_scopes(scopes & unused);
+    }
+
+    fn is_kept(&self, kind: Kind, net: &IpNet) -> bool {
+        let (at, bit) = place(net);
+        let kept = self.word(offset_of!(ct_policy, kept) + at * WORD);
+        kind != Kind::Allow && kept.load(Ordering::SeqCst) & bit != 0
     }
 
     /// After a ban was put in, or something is no longer allowed: flows of these
@@ -169,10 +232,15 @@ impl Policy {
             Kind::Ban(_) => offset_of!(ct_policy, bans),
             Kind::Allow => offset_of!(ct_policy, allow),
         };
-        let place = usize::from(net.max_prefix_len() - net.prefix_len());
-        let word = self.word(sets + (v6(net) * LENGTHS + place / 64) * WORD);
-        (word, 1 << (place % 64))
+        let (at, bit) = place(net);
+        (self.word(sets + at * WORD), bit)
     }
+}
+
+/// The word of a set of prefix lengths, and the bit: the longest first.
+fn place(net: &IpNet) -> (usize, u64) {
+    let place = usize::from(net.max_prefix_len() - net.prefix_len());
+    (v6(net) * LENGTHS + place / 64, 1 << (place % 64))
 }
 
 fn v6(net: &IpNet) -> usize {
@@ -197,8 +265,9 @@ fn shard(net: &IpNet) -> Option<usize> {
         bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
     };
     let hash = match net.addr() {
-        IpAddr::V4(addr) if net.prefix_len() == 32 => {
-            word(&addr.octets(), 0).wrapping_mul(0x9e37_79b1)
+        IpAddr::V4(addr) if net.prefix_len() >= 24 => {
+            let [a, b, c, _] = addr.octets();
+            word(&[a, b, c, 0], 0).wrapping_mul(0x9e37_79b1)
         }
         IpAddr::V6(addr) if net.prefix_len() >= 64 => {
             let high = word(&addr.octets(), 0).wrapping_mul(0x9e37_79b1);
@@ -218,13 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn one_host_is_one_shard() {
-        assert!(of("10.0.0.1/32").is_some());
-        assert_eq!(of("10.0.0.0/31"), None);
+    fn what_is_banned_by_itself_is_in_one_shard() {
+        assert!(of("10.0.0.0/24").is_some());
+        assert_eq!(of("10.0.0.0/24"), of("10.0.0.77/32"));
+        assert_eq!(of("10.0.0.0/23"), None);
         assert_eq!(of("2001:db8::/64"), of("2001:db8::7/128"));
         assert!(of("2001:db8::/64").is_some());
         assert_eq!(of("2001:db8::/63"), None);
-        let mut shards: Vec<_> = (0..=255).map(|n| of(&format!("10.0.0.{n}/32"))).collect();
+        let mut shards: Vec<_> = (0..=255).map(|n| of(&format!("10.0.{n}.0/24"))).collect();
         shards.sort_unstable();
         shards.dedup();
         assert!(shards.len() > 100, "{}", shards.len());

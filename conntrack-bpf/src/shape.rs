@@ -5,6 +5,7 @@ use std::fmt;
 use std::mem::size_of;
 use std::path::Path;
 
+use conntrack_core::SketchConfig;
 use libbpf_rs::MapCore;
 use libbpf_rs::MapHandle;
 use libbpf_rs::MapType;
@@ -16,6 +17,8 @@ use crate::defines::ABI;
 use crate::defines::IFACES;
 use crate::defines::LISTENERS;
 use crate::defines::LISTS;
+use crate::defines::STRIKES;
+use crate::defines::SUSPECTS;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -145,12 +148,25 @@ impl Shape {
                 key: size_of::<u64>(),
                 ..Self::hash(size_of::<types::ct_note>(), MAX_NOTES)
             },
+            "sketch" => Self::array(size_of::<types::ct_rate>(), SketchConfig::default().cells()),
+            "suspects" => Self {
+                kind: MapType::LruHash,
+                key: size_of::<types::ct_limit_key>(),
+                value: size_of::<types::ct_suspect>(),
+                entries: SUSPECTS,
+            },
+            "strikes" => Self {
+                kind: MapType::LruHash,
+                entries: STRIKES,
+                ..Self::hash(size_of::<types::ct_strike>(), STRIKES)
+            },
             "lists" => Self::array(size_of::<types::ct_list>(), LISTS),
             "sweep" => Self::array(size_of::<types::ct_sweeper>(), 1),
             "settings" => Self::array(size_of::<types::data_settings>(), 1),
             "ifaces" => Self::array(size_of::<types::data_ifaces>(), 1),
             "replay" => Self::array(size_of::<types::data_replay>(), 1),
             "policy" => Self::array(size_of::<types::data_policy>(), 1),
+            "limits" => Self::array(size_of::<types::data_limits>(), 1),
             _ => return None,
         })
     }
@@ -158,7 +174,7 @@ impl Shape {
 
 /// Kernel memory of all maps but the two tables on this host, rather too much than
 /// too little. What is banned and allowed comes on top.
-pub(crate) fn other_maps_bytes() -> u64 {
+pub(crate) fn other_maps_bytes(sketch: SketchConfig) -> u64 {
     let others = MAP_NAMES.iter().filter(|name| !name.starts_with("table"));
     let shapes = others.filter_map(|name| {
         let shape = Shape::expected(name, &Meta::default())?;
@@ -173,7 +189,8 @@ pub(crate) fn other_maps_bytes() -> u64 {
         Shape::array(size_of::<types::ct_csum>(), sys::possible_cpus()),
         Shape::array(size_of::<types::rodata>(), 1),
     ];
-    shapes.chain(private).map(Shape::bytes).sum()
+    let sum: u64 = shapes.chain(private).map(Shape::bytes).sum();
+    sum - SketchConfig::default().bytes() + sketch.bytes()
 }
 
 /// What a map that grows takes with so many entries, rather too much than too little;
@@ -206,7 +223,7 @@ pub(crate) fn check_map(dir: &Path, name: &str, map: &MapHandle, meta: &Meta) ->
     let path = dir.join(format!("map_{name}"));
     let expected = Shape::expected(name, meta).map(|expected| match name {
         // As many as was asked for when it was made.
-        "bans" => Shape {
+        "bans" | "sketch" => Shape {
             entries: map.max_entries(),
             ..expected
         },

@@ -4,6 +4,7 @@ use std::fs;
 use std::mem::size_of;
 
 use conntrack_core::ByteSize;
+use conntrack_core::SketchConfig;
 use conntrack_core::TableConfig;
 
 use crate::datapath::FLOWS_PER_BUCKET;
@@ -26,10 +27,10 @@ const ROUNDING: u64 = 2 * 4096;
 /// # Errors
 /// `Invalid` if `max_memory` is less than the other maps and the smallest tables
 /// take; the error says how much that is.
-pub fn table_flows(table: &TableConfig) -> Result<[u32; 2]> {
+pub fn table_flows(table: &TableConfig, sketch: SketchConfig) -> Result<[u32; 2]> {
     match table.max_memory {
         None => Ok([table.max_flows, table.flows_v6()]),
-        Some(memory) => fit(memory, shape::other_maps_bytes()),
+        Some(memory) => fit(memory, shape::other_maps_bytes(sketch)),
     }
 }
 
@@ -58,10 +59,10 @@ fn fit(memory: ByteSize, others: u64) -> Result<[u32; 2]> {
 ///
 /// # Errors
 /// `Invalid`; it says what the maps take, and what is free.
-pub(crate) fn check_room(meta: &Meta) -> Result<()> {
+pub(crate) fn check_room(meta: &Meta, sketch: SketchConfig) -> Result<()> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     match available(&meminfo) {
-        Some(free) => fits(meta, shape::other_maps_bytes(), free),
+        Some(free) => fits(meta, shape::other_maps_bytes(sketch), free),
         None => Ok(()),
     }
 }
@@ -190,9 +191,9 @@ mod tests {
 
     #[test]
     fn flows_are_taken_as_they_are() {
-        let mut table = TableConfig::default();
-        assert_eq!(table_flows(&table).unwrap(), [262_144, 131_072]);
+        let (mut table, sketch) = (TableConfig::default(), SketchConfig::default());
+        assert_eq!(table_flows(&table, sketch).unwrap(), [262_144, 131_072]);
         table.max_flows_v6 = Some(3);
-        assert_eq!(table_flows(&table).unwrap(), [262_144, 3]);
+        assert_eq!(table_flows(&table, sketch).unwrap(), [262_144, 3]);
     }
 }

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::instance;
+use crate::keeping::Folder;
 use crate::lock::Lock;
 use crate::netlink::Netlink;
 use crate::netns::Netns;
@@ -196,12 +197,33 @@ impl Unseen {
 /// again.
 pub(crate) fn take_down(dir: &PinDir) -> Result<Unseen> {
     dir.check_names()?;
+    keep_bans(dir);
     dir.remove_links()?;
     tracing::debug!("the links of instance {} are gone", dir.instance());
     let unseen = remove_filters(dir)?;
     dir.remove()?;
     tracing::info!("the pins are gone: {}", dir.path().display());
     Ok(unseen)
+}
+
+/// Keeps what packets have banned since somebody last did. That it cannot be kept is no
+/// reason to leave anything attached.
+fn keep_bans(dir: &PinDir) {
+    let Ok(Condition::Ready(datapath)) = dir.inspect() else {
+        return;
+    };
+    let Some(folder) = Folder::of(&datapath.meta.state, dir.instance()) else {
+        return;
+    };
+    let kept = dir
+        .lock_policy("keeping bans")
+        .and_then(|_lock| folder.save_single(&datapath.maps));
+    if let Err(error) = kept {
+        tracing::warn!(
+            "the bans of instance {} are not kept: {error:#}",
+            dir.instance()
+        );
+    }
 }
 
 /// Filters outlive links and pins. Records, pins and the namespace may be there

@@ -28,9 +28,13 @@ use crate::skel::types::ct_frag;
 use crate::skel::types::ct_frag_key;
 use crate::skel::types::ct_iface;
 pub(crate) use crate::skel::types::ct_ifstat;
+pub(crate) use crate::skel::types::ct_limit_key;
+pub(crate) use crate::skel::types::ct_limit_kind;
+pub(crate) use crate::skel::types::ct_limits;
 pub(crate) use crate::skel::types::ct_list;
 pub(crate) use crate::skel::types::ct_list_state;
 pub(crate) use crate::skel::types::ct_listener;
+pub(crate) use crate::skel::types::ct_measure;
 use crate::skel::types::ct_meta;
 pub(crate) use crate::skel::types::ct_note;
 pub(crate) use crate::skel::types::ct_phase;
@@ -39,9 +43,11 @@ pub(crate) use crate::skel::types::ct_removal;
 pub(crate) use crate::skel::types::ct_remove_what;
 pub(crate) use crate::skel::types::ct_replay;
 use crate::skel::types::ct_settings;
+pub(crate) use crate::skel::types::ct_suspect;
 pub(crate) use crate::skel::types::ct_sweep_stats;
 use crate::skel::types::ct_tcp_end;
 use crate::skel::types::data_ifaces;
+pub(crate) use crate::skel::types::data_limits;
 use crate::skel::types::data_policy;
 use crate::skel::types::data_replay;
 pub(crate) use crate::skel::types::data_settings;
@@ -84,7 +90,7 @@ wire! {
     }
     ct_cpu: 384 {
         packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 200, table @ 224, gone @ 240,
-        live @ 296, reserved @ 312,
+        live @ 296, limit @ 312, reserved @ 336,
     }
     ct_ifstat: 16 { packets @ 0, bytes @ 8 }
     ct_event: 232 {
@@ -115,11 +121,21 @@ wire! {
         name @ 0, source @ 64, updated @ 192, entries @ 200, state @ 208, flags @ 212,
         replaces @ 216, pad @ 220,
     }
-    ct_policy: 5304 {
+    ct_policy: 5360 {
         active @ 0, scopes @ 8, bans @ 16, allow @ 64, allowed @ 112, all @ 120, r#gen @ 128,
-        ban_count @ 1152, allow_count @ 3216, scope_count @ 5280,
+        kept @ 1152, kept_scopes @ 1200, ban_count @ 1208, allow_count @ 3272,
+        scope_count @ 5336,
     }
-    data_policy: 5304 { ct_policy @ 0 }
+    data_policy: 5360 { ct_policy @ 0 }
+    ct_limits: 112 {
+        action @ 0, on_syn @ 4, half_ns @ 8, most @ 16, half_open @ 28, prefix @ 40, width @ 48,
+        rows @ 52, ttl @ 56, forget_ns @ 88, civil @ 96, ttls @ 104, note @ 108,
+    }
+    data_limits: 112 { ct_limits @ 0 }
+    ct_limit_key: 24 {
+        family @ 0, prefix @ 1, kind @ 2, measure @ 3, port_be @ 4, proto @ 6, addr @ 8,
+    }
+    ct_suspect: 24 { rate @ 0, over @ 8, last @ 16 }
     ct_iface: 8 { ifindex @ 0, stat @ 4, flags @ 6 }
     data_ifaces: 32768 { ct_ifaces @ 0 }
     ct_settings: 592 {

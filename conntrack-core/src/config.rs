@@ -18,6 +18,8 @@ use crate::parse::ParseError;
 use crate::parse::shorten;
 use crate::pattern::InterfacePattern;
 use crate::sysctl::Sysctls;
+use crate::threshold::SketchConfig;
+use crate::threshold::Threshold;
 
 /// The whole configuration. `Config::default()` is complete but for the
 /// interfaces.
@@ -50,10 +52,11 @@ pub struct Config {
     pub allow: Vec<IpNet>,
     /// The older ConnTracker's list of forwarding targets.
     pub ips: Vec<LegacyIp>,
-    /// The older ConnTracker's `--t`: new connections per second and source
-    /// above which the source is banned. It is read here and not enforced yet.
+    /// Limits on the connections that sources begin; `None`: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub threshold: Option<u32>,
+    pub threshold: Option<Threshold>,
+    /// Where those are counted.
+    pub sketch: SketchConfig,
 }
 
 impl Default for Config {
@@ -69,6 +72,7 @@ impl Default for Config {
             allow: Vec::new(),
             ips: Vec::new(),
             threshold: None,
+            sketch: SketchConfig::default(),
         }
     }
 }
@@ -353,11 +357,16 @@ impl Config {
         }
         check_range(u64::from(self.bans.max), 1, u64::from(BansConfig::MAX))
             .map_err(|message| ConfigError::new("bans.max", message))?;
-        if let Some(threshold) = self.threshold {
-            check_range(u64::from(threshold), 1, u64::from(u32::MAX))
-                .map_err(|message| ConfigError::new("threshold", message))?;
+        if let Some(threshold) = &self.threshold {
+            let valid = threshold.validate();
+            valid.map_err(|error| {
+                ConfigError::new(format!("threshold.{}", error.key()), error.message())
+            })?;
         }
-        Ok(())
+        match self.sketch.fault() {
+            Some((key, message)) => Err(ConfigError::new(format!("sketch.{key}"), message)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -410,7 +419,7 @@ mod tests {
     #[test]
     fn what_code_can_get_wrong() {
         type Edit = fn(&mut Config);
-        let broken: [(&str, Edit); 12] = [
+        let broken: [(&str, Edit); 13] = [
             ("bans.max", |c| c.bans.max = 0),
             ("interfaces[0]", |c| {
                 c.attach.interfaces = vec![String::new()]
@@ -434,7 +443,8 @@ mod tests {
             ("conntrack.nf_conntrack_udp_timeout", |c| {
                 c.conntrack.udp_timeout = u32::MAX;
             }),
-            ("threshold", |c| c.threshold = Some(0)),
+            ("threshold.new", |c| c.threshold = Some(Threshold::new(0))),
+            ("sketch.rows", |c| c.sketch.rows = 0),
         ];
         for (key, edit) in broken {
             let mut config = Config::default();

@@ -9,6 +9,7 @@ use crate::flow::Flow;
 use crate::flow::FlowState;
 use crate::hook::Hooks;
 use crate::protocol::Protocol;
+use crate::threshold::LimitCounts;
 
 /// Why a packet passed without touching a flow, in the order of the packet
 /// path's `enum ct_pass`; a test of `conntrack-bpf` compares the two.
@@ -243,6 +244,8 @@ pub struct Counters {
     pub passed_untracked: ReasonCounts,
     /// What became of flows.
     pub table: TableCounts,
+    /// What came of the limits on new connections.
+    pub limits: LimitCounts,
     /// What the background sweep has done; `None` where there is none.
     pub sweep: Option<SweepStats>,
     /// How full the tables are, IPv4 and IPv6, as of the last tick of the sweep.
@@ -322,7 +325,7 @@ mod json {
         /// The object of `stats -o json`, see `schemas/stats.schema.json`.
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let counters = &self.counters;
-            let mut out = serializer.serialize_struct("Stats", 16)?;
+            let mut out = serializer.serialize_struct("Stats", 17)?;
             out.serialize_field("packets", &counters.packets)?;
             out.serialize_field("bytes", &counters.bytes)?;
             out.serialize_field("packets_per_sec", &self.packets_per_sec)?;
@@ -334,6 +337,7 @@ mod json {
             out.serialize_field("created", &counters.table.created)?;
             out.serialize_field("removed", &counters.table.removed)?;
             out.serialize_field("evicted", &counters.table.evicted())?;
+            out.serialize_field("threshold", &counters.limits)?;
             out.serialize_field("pressure", &Levels(counters.pressure))?;
             out.serialize_field("sweep", &counters.sweep)?;
             out.serialize_field("per_cpu", &counters.per_cpu)?;

@@ -6,6 +6,7 @@ use conntrack_core::Config;
 use conntrack_core::Mode;
 use conntrack_core::Sysctls;
 use conntrack_core::TableConfig;
+use conntrack_core::Threshold;
 
 const EXAMPLE: &str = include_str!("../../conntrack.example.yaml");
 
@@ -44,7 +45,25 @@ fn the_commented_parts_of_the_example_parse() {
             "#   allow:\n#     - 192.0.2.10\n#     - 2001:db8:7::/48\n",
             "allow:\n  - 192.0.2.10\n  - 2001:db8:7::/48\n",
         ),
-        ("# threshold: 50\n", "threshold: 50\n"),
+        ("#   threshold:\n", "threshold:\n"),
+        ("#     action: drop\n", "  action: drop\n"),
+        ("#     new: 50\n", "  new: 50\n"),
+        (
+            "#     half_open: 0\n#     half_open_per_prefix: 0\n#     half_open_per_port: 0\n",
+            "  half_open: 0\n  half_open_per_prefix: 0\n  half_open_per_port: 0\n",
+        ),
+        (
+            "#     new_per_prefix: 0\n#     new_per_port: 0\n",
+            "  new_per_prefix: 0\n  new_per_port: 0\n",
+        ),
+        ("#     window: 1s\n", "  window: 1s\n"),
+        (
+            "#     prefix_v4: 24\n#     prefix_v6: 64\n",
+            "  prefix_v4: 24\n  prefix_v6: 64\n",
+        ),
+        ("#     ban_on: handshake\n", "  ban_on: handshake\n"),
+        ("#     ban_ttl: 10m,1h,24h\n", "  ban_ttl: 10m,1h,24h\n"),
+        ("#     ban_forget: 1d\n", "  ban_forget: 1d\n"),
     ] {
         assert!(text.contains(comment), "{comment}");
         text = text.replace(comment, code);
@@ -52,7 +71,7 @@ fn the_commented_parts_of_the_example_parse() {
     let config = Config::from_yaml(&text).unwrap();
     assert_eq!(config.attach.interfaces, ["eth0", "veth*"]);
     assert_eq!(config.table.max_flows_v6, Some(131_072));
-    assert_eq!(config.threshold, Some(50));
+    assert_eq!(config.threshold, Some(Threshold::new(50)));
     let allowed = ["192.0.2.10/32", "2001:db8:7::/48"].map(|net| net.parse().unwrap());
     assert_eq!(config.allow, allowed);
     let entry = config.ips[0];
@@ -110,7 +129,8 @@ fn yaml_round_trips() {
                 conntrack: {udp_timeout: 1, tcp_be_liberal: 1}\n\
                 ips: [{ip: 10.0.0.1}, {ip: '::1', port: 1, mac: '00:01:02:03:04:05'}]\n\
                 bans: {max: 5}\nallow: [10.0.0.1, '::/0']\n\
-                threshold: 4294967295\n";
+                threshold: {new: 7, action: ban, window: 250ms, ban_ttl: '1m,2h'}\n\
+                sketch: {width: 1024, rows: 8}\n";
     let config = Config::from_yaml(text).unwrap();
     let again = Config::from_yaml(&config.to_yaml().unwrap()).unwrap();
     assert_eq!(again, config);

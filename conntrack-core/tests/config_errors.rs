@@ -13,7 +13,7 @@ fn refused(text: &str) -> ConfigError {
 }
 
 /// Text, line, column, key, and words of the message.
-const BAD: [(&str, usize, usize, &str, &str); 55] = [
+const BAD: [(&str, usize, usize, &str, &str); 62] = [
     // unknown keys
     ("mode: auto\nmod: tc\n", 2, 1, "mod", "unknown key"),
     (
@@ -251,7 +251,44 @@ const BAD: [(&str, usize, usize, &str, &str); 55] = [
         "table.max_memory",
         "one of both only",
     ),
-    ("threshold: 0\n", 1, 12, "threshold", "from 1 to 4294967295"),
+    ("threshold: 0\n", 1, 12, "threshold", "from 1 to 1000000"),
+    ("threshold: many\n", 1, 12, "threshold", "keys with values"),
+    (
+        "threshold:\n  action: kill\n",
+        2,
+        11,
+        "threshold.action",
+        "count, drop or ban",
+    ),
+    (
+        "threshold:\n  new: 5\n  window: 2h\n",
+        3,
+        11,
+        "threshold.window",
+        "100ms to 1h",
+    ),
+    (
+        "threshold:\n  action: drop\n",
+        2,
+        3,
+        "threshold.new",
+        "there is no limit",
+    ),
+    (
+        "threshold:\n  news: 5\n",
+        2,
+        3,
+        "threshold.news",
+        "unknown key",
+    ),
+    (
+        "sketch:\n  width: 1000\n",
+        2,
+        10,
+        "sketch.width",
+        "power of two",
+    ),
+    ("sketch:\n  rows: 9\n", 2, 9, "sketch.rows", "from 1 to 8"),
     ("bans:\n  max: 0\n", 2, 8, "bans.max", "from 1 to 16777216"),
     ("bans:\n  min: 1\n", 2, 3, "bans.min", "unknown key"),
     (

@@ -7,6 +7,7 @@
 #include "icmp.h"
 #include "key.h"
 #include "native.h"
+#include "sketch.h"
 #include "table.h"
 #include "tcp.h"
 
@@ -108,4 +109,29 @@ __u32 ct_native_lowest(__u32 bits)
 __u32 ct_native_bits(__u32 bits)
 {
 	return ct_bits(bits);
+}
+
+__u64 ct_native_rate_at(__u64 rate, __u32 half)
+{
+	return ct_rate_at(rate, half);
+}
+
+__u32 ct_native_rate_sum(__u64 rate)
+{
+	return ct_rate_sum(rate);
+}
+
+__u64 ct_native_rate_more(__u64 rate)
+{
+	return ct_rate_more(rate);
+}
+
+__u64 ct_native_rate_less(__u64 rate, __u32 half)
+{
+	return ct_rate_less(rate, half);
+}
+
+__u32 ct_native_sketch_cell(__u64 hash, __u32 row, __u32 width)
+{
+	return ct_sketch_cell(hash, row, width);
 }

@@ -82,3 +82,33 @@ pub fn bits(bits: u32) -> u32 {
     // SAFETY: a function of its arguments.
     unsafe { ffi::ct_native_bits(bits) }
 }
+
+/// `ct_rate_at()`.
+pub fn rate_at(rate: u64, half: u32) -> u64 {
+    // SAFETY: a function of its arguments.
+    unsafe { ffi::ct_native_rate_at(rate, half) }
+}
+
+/// `ct_rate_sum()`.
+pub fn rate_sum(rate: u64) -> u32 {
+    // SAFETY: a function of its arguments.
+    unsafe { ffi::ct_native_rate_sum(rate) }
+}
+
+/// `ct_rate_more()`.
+pub fn rate_more(rate: u64) -> u64 {
+    // SAFETY: a function of its arguments.
+    unsafe { ffi::ct_native_rate_more(rate) }
+}
+
+/// `ct_rate_less()`.
+pub fn rate_less(rate: u64, half: u32) -> u64 {
+    // SAFETY: a function of its arguments.
+    unsafe { ffi::ct_native_rate_less(rate, half) }
+}
+
+/// `ct_sketch_cell()`.
+pub fn sketch_cell(hash: u64, row: u32, width: u32) -> u32 {
+    // SAFETY: a function of its arguments.
+    unsafe { ffi::ct_native_sketch_cell(hash, row, width) }
+}

@@ -61,11 +61,13 @@ static _Thread_local __u32 ct_ended;
 static struct ct_replay ct_replay;
 static struct ct_iface ct_ifaces[CT_IF_SLOTS];
 static struct ct_policy ct_policy; /* nothing is banned */
+static struct ct_limits ct_limits; /* nor limited */
 
 /* Instead of maps.h: names with addresses. */
 #define CT_MAPS_H
 static char ct_flow_table_4, ct_flow_table_6, ct_flow_table_4_other, ct_flow_table_6_other, ct_cpu,
-	ct_ifstats, ct_listeners, ct_rings, ct_sweep, ct_frag, ct_bans, ct_allow;
+	ct_ifstats, ct_listeners, ct_rings, ct_sweep, ct_frag, ct_bans, ct_allow,
+	ct_sketch, ct_suspects, ct_strikes;
 
 static long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags);
 

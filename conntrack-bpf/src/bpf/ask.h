@@ -41,6 +41,14 @@ enum ct_ask_allow {
 	CT_ALLOW_NO,
 };
 
+/* What limits are asked of one packet; a part of the scratch as well. */
+struct ct_limit_ask {
+	struct ct_limit_key key; /* of whom, and of what */
+	__u32 half, then;	 /* halves of the window: now, and when the flow began */
+	__u32 most;
+	__u32 asked; /* this packet was counted */
+};
+
 /* A packet begins. */
 static __always_inline void ct_ask_begin(struct ct_ask *ask, int egress)
 {

@@ -44,5 +44,6 @@ struct ct_settings ct_settings SEC(".data.settings") = {};
 struct ct_iface ct_ifaces[CT_IF_SLOTS] SEC(".data.ifaces") = {};
 struct ct_replay ct_replay SEC(".data.replay") = {};
 struct ct_policy ct_policy SEC(".data.policy") = {};
+struct ct_limits ct_limits SEC(".data.limits") = {};
 
 #endif

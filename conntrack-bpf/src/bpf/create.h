@@ -3,7 +3,7 @@
 #ifndef CT_CREATE_H
 #define CT_CREATE_H
 
-#include "policy.h"
+#include "limit.h"
 #include "room.h"
 
 /* Fills the slot we hold with the flow this packet begins; see table.h for the order. */
@@ -148,6 +148,8 @@ static __always_inline enum ct_next ct_renew(struct ct_work *w, struct ct_cpu *c
 	}
 	if (!ct_may_begin(w, cpu, v6))
 		return CT_DONE;
+	if (ct_limit_due(w))
+		return CT_LIMIT;
 	if (!ct_take(ref))
 		return CT_RETRY;
 	ct_gone(w, cpu, ref, v6, word, why);
@@ -161,6 +163,8 @@ static __always_inline enum ct_next ct_begin(struct ct_work *w, int v6)
 
 	if (!cpu || !ct_may_begin(w, cpu, v6))
 		return CT_DONE;
+	if (ct_limit_due(w))
+		return CT_LIMIT;
 	w->pick.keep = 0;
 	switch (v6 ? ct_room6(w) : ct_room4(w)) {
 	case CT_CLAIMED:

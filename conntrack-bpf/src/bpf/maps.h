@@ -139,6 +139,36 @@ struct {
 	__type(value, struct ct_note);
 } ct_notes SEC(".maps");
 
+/*
+ * The cells of the sketch. Key: see sketch.h. Packets only; a word each. Never full:
+ * sources share cells.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_rate);
+} ct_sketch SEC(".maps");
+
+/*
+ * Sources that the sketch points at, counted exactly. Packets write, user space reads.
+ * Full: the least recently used go.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CT_LIMIT_SUSPECTS);
+	__type(key, struct ct_limit_key);
+	__type(value, struct ct_suspect);
+} ct_suspects SEC(".maps");
+
+/* How often sources were banned by packets, which alone look at it. Full: as ct_suspects. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CT_LIMIT_STRIKES);
+	__type(key, struct ct_ban_key);
+	__type(value, struct ct_strike);
+} ct_strikes SEC(".maps");
+
 /* Named lists of bans. Key: the bit of ct_ban.lists. User space only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -193,6 +223,10 @@ const enum ct_timeout *unused_timeout __attribute__((unused));
 const enum ct_hook *unused_hook __attribute__((unused));
 const enum ct_list_state *unused_list_state __attribute__((unused));
 const enum ct_ban_origin *unused_ban_origin __attribute__((unused));
+const enum ct_limit_action *unused_limit_action __attribute__((unused));
+const enum ct_limit_kind *unused_limit_kind __attribute__((unused));
+const enum ct_measure *unused_measure __attribute__((unused));
+const enum ct_limited *unused_limited __attribute__((unused));
 const enum ct_phase *unused_phase __attribute__((unused));
 
 #endif

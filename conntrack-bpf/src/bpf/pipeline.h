@@ -134,6 +134,8 @@ static __always_inline enum ct_verdict ct_track_flow(struct ct_work *w, struct c
 			next = v6 ? ct_announce6(w) : ct_announce4(w);
 		if (next == CT_DONE)
 			return CT_VERDICT_PASS;
+		if (next == CT_LIMIT && ct_limit(w) == CT_VERDICT_DROP)
+			return CT_VERDICT_DROP;
 		if (next < CT_JUDGE)
 			continue;
 		if (v6 ? ct_judge6(w, next == CT_JUDGE) : ct_judge4(w, next == CT_JUDGE))
@@ -177,6 +179,7 @@ static __always_inline enum ct_verdict ct_track(struct ct_work *w, struct ct_cpu
 	}
 	ct_count_packet(cpu, w->cpu, &w->pkt, iface);
 	ct_ask_begin(&w->ask, egress);
+	w->limit.asked = 0;
 	if (ct_stray_dropped(w, parsed))
 		return CT_VERDICT_DROP;
 	ct_as_whole(&w->pkt, &w->frame);

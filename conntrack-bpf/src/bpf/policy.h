@@ -17,14 +17,15 @@
 
 #include "ban.h"
 
-/* Of IPv6 the /64: one host. User space knows this, too (policy.rs). */
+/*
+ * Of IPv4 the /24, of IPv6 the /64: what is banned by itself is in one shard. User space
+ * knows this, too (policy.rs).
+ */
 static __always_inline __u32 ct_shard(const __u32 *addr, int v6)
 {
-	__u32 h = addr[0] * 0x9e3779b1U;
-
 	if (v6)
-		h += addr[1] * 0x85ebca77U;
-	return h >> 24;
+		return (addr[0] * 0x9e3779b1U + addr[1] * 0x85ebca77U) >> 24;
+	return ((addr[0] & bpf_htonl(0xffffff00)) * 0x9e3779b1U) >> 24;
 }
 
 /* Of the policy for both ends of the packet's flow; never 0, which is that of nobody. */

@@ -33,6 +33,7 @@ enum ct_next {
 	CT_MACHINE,   /* a TCP segment that is not plain: ask the whole state machine, */
 	CT_DECIDE,    /* then the window, */
 	CT_SETTLE,    /* then change the flow */
+	CT_LIMIT,     /* it would begin a flow: ask first whether that is too much */
 	CT_BEGIN,     /* there is no such flow: find it a slot */
 	CT_CREATE,    /* we hold a slot: fill it, */
 	CT_START,     /* start TCP's machine, */

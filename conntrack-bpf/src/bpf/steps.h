@@ -108,6 +108,7 @@ static __always_inline enum ct_next ct_conclude(struct ct_work *w, struct ct_buc
 {
 	struct ct_cpu *cpu = ct_cpu_of(w->cpu);
 	enum ct_answer answer = w->fx.answer;
+	__u64 before = w->taken_word;
 	struct ct_ref ref = {};
 	enum ct_dir dir;
 
@@ -120,6 +121,8 @@ static __always_inline enum ct_next ct_conclude(struct ct_work *w, struct ct_buc
 	answer = ct_settle(w, cpu, &ref, v6, dir, answer, w->fx.word,
 			   ct_other_buckets(v6) &&
 				   ct_forget(&w->fx, ct_is_other(w->taken_bucket, v6)));
+	if (answer == CT_ACCEPT)
+		ct_limit_settled(w, ref.flow, dir, before, ref.word);
 	return ct_next_after(answer);
 }
 

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CT_ABI 9
+#define CT_ABI 10
 
 /* Slots in a bucket, and the pairs of nanoseconds everything is counted in. */
 #define CT_SLOTS 15
@@ -256,6 +256,7 @@ _Static_assert(sizeof(struct ct_frag) == 40, "no hidden padding");
 
 #include "types_count.h"
 #include "types_event.h"
+#include "types_limit.h"
 #include "types_policy.h"
 #include "types_setup.h"
 

@@ -52,6 +52,14 @@ enum ct_table_event {
 	CT_TABLE_EVENTS,
 };
 
+/* What came of limits. Index of ct_cpu.limit. */
+enum ct_limited {
+	CT_LIMITED_OVER,    /* connections that were too much */
+	CT_LIMITED_BANNED,  /* sources that were banned */
+	CT_LIMITED_NO_ROOM, /* the same, but there was no room for the ban */
+	CT_LIMITED_EVENTS,
+};
+
 /* Why a flow is no more. Index of ct_cpu.gone. */
 enum ct_gone {
 	CT_GONE_TIMEOUT,  /* its time was up */
@@ -89,7 +97,8 @@ struct ct_cpu {
 	__u64 gone[CT_GONE_REASONS];
 	__s64 live
 		[2]; /* flows created less flows gone here: v4, v6. Only the sum over CPUs says anything */
-	__u64 reserved[9];
+	__u64 limit[CT_LIMITED_EVENTS];
+	__u64 reserved[6];
 };
 _Static_assert(sizeof(struct ct_cpu) == 384, "whole cache lines");
 

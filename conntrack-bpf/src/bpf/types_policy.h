@@ -106,12 +106,18 @@ struct ct_policy {
 	__u64 allowed;		    /* changes once something more is; 0: nothing ever was */
 	__u64 all;		    /* generation of everybody */
 	__u32 gen[CT_SHARDS];	    /* and of those in a shard */
-	/* User space's own: entries by prefix length and by scope. */
+	/*
+	 * Bits of `bans` and `scopes` that stay, whatever there is: packets ban by
+	 * themselves.
+	 */
+	__u64 kept[2][CT_LENGTHS];
+	__u64 kept_scopes;
+	/* Entries by prefix length and by scope; packets add to those of bans. */
 	__u64 ban_count[2][129];
 	__u64 allow_count[2][129];
 	__u64 scope_count[3];
 };
-_Static_assert(sizeof(struct ct_policy) == 16 + 96 + 16 + 1024 + 4128 + 24, "no hidden padding");
+_Static_assert(sizeof(struct ct_policy) == 16 + 96 + 16 + 1024 + 56 + 4128 + 24, "no hidden padding");
 
 enum ct_scope {
 	CT_SCOPE_ANY,

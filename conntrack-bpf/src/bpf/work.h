@@ -44,6 +44,7 @@ struct ct_work {
 	__u32 done[6]; /* [enum ct_evacuated] */
 	struct ct_pick pick;
 	struct ct_ask ask;
+	struct ct_limit_ask limit;
 	__u64 invalid_at; /* when an INVALID packet was last told of */
 	struct ct_event event;
 };

@@ -7,6 +7,9 @@ use conntrack_core::Ban;
 use conntrack_core::BanScope;
 use conntrack_core::BanSpec;
 use conntrack_core::BanTarget;
+use conntrack_core::SketchConfig;
+use conntrack_core::Suspect;
+use conntrack_core::Threshold;
 use ipnet::IpNet;
 
 use super::Instance;
@@ -27,6 +30,7 @@ use crate::error::Result;
 use crate::guard;
 use crate::guard::Guarded;
 use crate::keeping::Folder;
+use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::records::Meta;
 
@@ -239,6 +243,59 @@ impl Instance {
         let datapath = self.datapath();
         self.renew_guard(&datapath.maps)?;
         Allow::of(&datapath.maps)?.all()
+    }
+
+    /// The limits on new connections in force; `None` if there are none.
+    ///
+    /// # Errors
+    /// The kernel refuses to map them.
+    pub fn threshold(&self) -> Result<Option<Threshold>> {
+        Ok(Limits::of(&self.datapath().maps)?.get())
+    }
+
+    /// Puts others in their place, or none.
+    ///
+    /// # Errors
+    /// `Invalid` for limits that cannot be; `NotFound` if the namespace is gone; or what
+    /// the kernel says.
+    pub fn set_threshold(&self, threshold: Option<&Threshold>) -> Result<()> {
+        let _turn = self.turn("setting a threshold")?;
+        self.limit(threshold)
+    }
+
+    /// The same for who holds the lock, or is alone.
+    pub(super) fn limit(&self, threshold: Option<&Threshold>) -> Result<()> {
+        let datapath = self.datapath();
+        if threshold.is_some() {
+            // Before anything is dropped.
+            self.renew_guard(&datapath.maps)?;
+        }
+        Limits::of(&datapath.maps)?.set(threshold)
+    }
+
+    /// Where new connections are counted.
+    ///
+    /// # Errors
+    /// The kernel refuses to map it.
+    pub fn sketch(&self) -> Result<SketchConfig> {
+        Ok(Limits::of(&self.datapath().maps)?.sketch())
+    }
+
+    /// Sources that come near a limit.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn suspects(&self) -> Result<Vec<Suspect>> {
+        Limits::of(&self.datapath().maps)?.suspects()
+    }
+
+    /// Keeps the bans that packets have made over a restart, if it is one that does.
+    ///
+    /// # Errors
+    /// What the kernel says, or the file system.
+    pub fn save_bans(&self) -> Result<()> {
+        let _turn = self.turn("keeping bans")?;
+        self.keep_single(&self.datapath().maps)
     }
 
     /// Puts in what was kept over a restart, before the first packet.

@@ -76,7 +76,7 @@ impl Instance {
         let mut config = Config::default();
         config.table = *table;
         config.validate()?;
-        let flows = sizing::table_flows(table)?;
+        let flows = sizing::table_flows(table, self.sketch()?)?;
         let mut state = self.state();
         let _lock = self.lock(&state, "resizing")?;
         if self.is_dead_in(&state) {

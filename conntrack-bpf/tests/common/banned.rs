@@ -8,10 +8,13 @@ use conntrack_bpf::bans::Bans;
 use conntrack_bpf::bans::Unbanned;
 use conntrack_bpf::bans::Walk;
 use conntrack_bpf::datapath::Entry;
+use conntrack_bpf::limits::Limits;
 use conntrack_bpf::testrun;
 use conntrack_core::Ban;
 use conntrack_core::BanSpec;
+use conntrack_core::Config;
 use conntrack_core::Flow;
+use conntrack_core::Threshold;
 use ipnet::IpNet;
 use nix::time::ClockId;
 use nix::time::clock_gettime;
@@ -56,10 +59,15 @@ impl Host {
     }
 
     fn at(entries: &[Entry], bans: u32) -> Self {
-        let lab = Lab::at(entries, |config| {
+        Self::with(entries, |config| {
             (config.table.max_flows, config.table.max_flows_v6) = (1000, Some(1000));
             config.bans.max = bans;
-        });
+        })
+    }
+
+    /// As configured.
+    pub(crate) fn with(entries: &[Entry], change: impl FnOnce(&mut Config)) -> Self {
+        let lab = Lab::at(entries, change);
         let mut host = Self { lab, now: 0 };
         host.catch_up();
         host
@@ -150,6 +158,19 @@ impl Host {
     /// The flows there are, by now.
     pub(crate) fn flows(&self) -> Vec<Flow> {
         self.lab.flows_at(self.now)
+    }
+
+    pub(crate) fn limits(&self) -> Limits<'_> {
+        Limits::of(&self.lab.datapath.maps).expect("limits")
+    }
+
+    /// Puts limits in force, as settings say.
+    pub(crate) fn limit(&self, settings: &[(&str, &str)]) {
+        let mut threshold = Threshold::default();
+        for (key, value) in settings {
+            threshold.set(key, value).expect("a setting");
+        }
+        self.limits().set(Some(&threshold)).expect("limit");
     }
 
     /// Packets that were dropped.

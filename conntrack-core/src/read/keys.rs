@@ -28,8 +28,11 @@ use crate::config::SweepConfig;
 use crate::config::TableConfig;
 use crate::config::check_instance;
 use crate::config::check_interface;
+use crate::config::check_range;
 use crate::config::listed_twice;
 use crate::sysctl::Sysctls;
+use crate::threshold::SketchConfig;
+use crate::threshold::Threshold;
 
 /// The key among those known.
 fn one_of(keys: &[&'static str], name: &str) -> Option<&'static str> {
@@ -57,7 +60,7 @@ impl Section for Root {
     type Output = Config;
 
     fn key(name: &str) -> Option<&'static str> {
-        const KEYS: [&str; 11] = [
+        const KEYS: [&str; 12] = [
             "interfaces",
             "mode",
             "instance",
@@ -69,6 +72,7 @@ impl Section for Root {
             "allow",
             "ips",
             "threshold",
+            "sketch",
         ];
         one_of(&KEYS, name)
     }
@@ -135,9 +139,13 @@ impl Section for Root {
                 let item = LegacyItem;
                 config.ips = map.next_value_seed(List { at, item })?;
             }
+            "threshold" => {
+                let section = Limits::default();
+                config.threshold = map.next_value_seed(Fields { at, section })?;
+            }
             _ => {
-                let check = |scalar: Scalar| optional_u32(scalar, 1, u32::MAX);
-                config.threshold = map.next_value_seed(Value { at, check })?;
+                let section = Sketch(config.sketch);
+                config.sketch = map.next_value_seed(Fields { at, section })?;
             }
         }
         Ok(())
@@ -276,6 +284,89 @@ impl Section for Bans {
     }
 
     fn finish(self) -> Result<BansConfig, Fault> {
+        Ok(self.0)
+    }
+}
+
+/// `threshold:`.
+#[derive(Default)]
+struct Limits(Option<Threshold>);
+
+impl Section for Limits {
+    type Output = Option<Threshold>;
+
+    fn key(name: &str) -> Option<&'static str> {
+        one_of(&Threshold::KEYS, name)
+    }
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &'static str,
+        at: At<'_>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let check = |scalar: Scalar| {
+            let threshold = self.0.get_or_insert_default();
+            let set = threshold.set(key, &scalar.into_text());
+            set.map_err(|error| error.message().to_owned().into())
+        };
+        map.next_value_seed(Value { at, check })
+    }
+
+    fn finish(self) -> Result<Self::Output, Fault> {
+        if let Some(threshold) = &self.0 {
+            threshold.validate().map_err(|error| Fault {
+                key: Some(error.key().to_owned()),
+                message: error.message().to_owned(),
+            })?;
+        }
+        Ok(self.0)
+    }
+
+    /// The limit of an address.
+    fn number(number: u64) -> Option<Result<Self::Output, Fault>> {
+        let limit = check_range(number, 1, u64::from(Threshold::MAX));
+        Some(match (limit, u32::try_from(number)) {
+            (Err(message), _) => Err(message.into()),
+            (Ok(()), Ok(number)) => Ok(Some(Threshold::new(number))),
+            (Ok(()), Err(error)) => Err(error.to_string().into()),
+        })
+    }
+}
+
+/// `sketch:`.
+struct Sketch(SketchConfig);
+
+impl Section for Sketch {
+    type Output = SketchConfig;
+
+    fn key(name: &str) -> Option<&'static str> {
+        one_of(&["width", "rows"], name)
+    }
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &'static str,
+        at: At<'_>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let check = |scalar: Scalar| {
+            let Some(number) = optional_u32(scalar, 0, u32::MAX)? else {
+                return Ok(());
+            };
+            match key {
+                "width" => self.0.width = number,
+                _ => self.0.rows = number,
+            }
+            match self.0.fault() {
+                Some((_, message)) => Err(message.into()),
+                None => Ok(()),
+            }
+        };
+        map.next_value_seed(Value { at, check })
+    }
+
+    fn finish(self) -> Result<SketchConfig, Fault> {
         Ok(self.0)
     }
 }

@@ -35,6 +35,11 @@ pub(super) trait Section: Sized {
 
     /// The result, or what is missing.
     fn finish(self) -> Result<Self::Output, Fault>;
+
+    /// The result if there is a number in its place; `None` if that means nothing.
+    fn number(_number: u64) -> Option<Result<Self::Output, Fault>> {
+        None
+    }
 }
 
 /// Reads a section, beginning with what is in it already.
@@ -137,7 +142,11 @@ impl<'de, S: Section> Visitor<'de> for Fields<'_, S> {
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<S::Output, E> {
-        self.refuse(value)
+        let at = self.at;
+        match S::number(value) {
+            Some(read) => read.map_err(|fault| at.fault(fault)),
+            None => self.refuse(value),
+        }
     }
 
     fn visit_i128<E: de::Error>(self, value: i128) -> Result<S::Output, E> {

@@ -36,6 +36,7 @@ mod packet;
 mod parse;
 mod sctp;
 mod sctp_table;
+pub mod sketch;
 mod tcp;
 mod tcp_reset;
 mod tcp_window;
