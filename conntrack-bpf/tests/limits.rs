@@ -413,3 +413,87 @@ fn another_window_begins_anew() {
     let set = host.limits().get().expect("limits");
     assert_eq!((set.new, set.window), (20, Duration::from_secs(3600)));
 }
+
+/// A SYN whose source, and its port, are written over.
+struct Spoofed(Vec<u8>);
+
+impl Spoofed {
+    const SOURCE: usize = 14 + 12;
+    const PORT: usize = 14 + 20;
+
+    fn new() -> Self {
+        Self(syn("0.0.0.0", 1).frame())
+    }
+
+    fn of(&mut self, source: u32, port: u16) -> &[u8] {
+        self.0[Self::SOURCE..][..4].copy_from_slice(&source.to_be_bytes());
+        self.0[Self::PORT..][..2].copy_from_slice(&port.to_be_bytes());
+        &self.0
+    }
+}
+
+/// A flood whose every packet has another source, within one window, and beside it
+/// sources that begin a connection now and then; and one that does it too often.
+#[test]
+#[ignore = "root"]
+fn a_flood_of_forged_sources_bans_none_of_the_innocent() {
+    let tenth = if common::in_kernel_matrix() { 1 } else { 50 };
+    let (innocent, forged) = (tenth * 2_000, tenth * 20_000);
+    for on in ["handshake", "syn"] {
+        let mut host = Host::with(&[Entry::Xdp], |config| {
+            (config.table.max_flows, config.table.max_flows_v6) = (10_000, Some(100));
+        });
+        host.limit(&[("new", "20"), ("action", "ban"), ("ban_on", on)]);
+        let mut frame = Spoofed::new();
+        let mut dropped = [0; 3];
+        for n in 0..innocent {
+            let passes = |host: &mut Host, source, port| {
+                u32::from(host.drops_frame(Via::Xdp, frame.of(source, port)))
+            };
+            let mut passes = passes;
+            for m in 0..forged / innocent {
+                dropped[0] += passes(&mut host, 0x5000_0000 + n * 10 + m, 7);
+            }
+            dropped[1] += passes(&mut host, 0x0b00_0000 + n, 1);
+            dropped[1] += passes(&mut host, 0x0b00_0000 + n, 2);
+            // A hundredth of them all: far too much for one.
+            if n % 10 == 0 {
+                dropped[2] += passes(
+                    &mut host,
+                    0xcb00_7107,
+                    u16::try_from(n / 10).expect("a port"),
+                );
+            }
+            host.now += WINDOW / i64::from(innocent);
+        }
+        assert_eq!(dropped[..2], [0, 0], "{on}");
+        // Twice the limit in a window of three halves, and half of it more at first.
+        assert!(dropped[2] >= innocent / 10 - 50, "{on}: {dropped:?}");
+        let banned: Vec<_> = host.all().iter().map(|it| it.target.to_string()).collect();
+        let want: &[&str] = if on == "syn" { &["203.0.113.7"] } else { &[] };
+        assert_eq!(banned, want, "{on}");
+    }
+}
+
+#[test]
+#[ignore = "root"]
+fn two_cpus_share_one_limit() {
+    let mut host = Host::new();
+    host.limit(&[("new", "100")]);
+    let frame = syn("203.0.113.7", 1).frame();
+    host.lab
+        .replayer
+        .set(host.now, u32::try_from(frame.len()).expect("a frame"));
+    common::cpus::on_two_cpus(|thread| {
+        let mut frame = Spoofed::new();
+        for n in 0..5000 {
+            let port = u16::try_from(thread * 5000 + n).expect("a port") + 1;
+            host.lab.run(frame.of(0xcb00_7107, port));
+        }
+    });
+    let counters = host.lab.counters();
+    // One too many for each time that both took the last at once.
+    let passed = counters.table.created;
+    assert!((100..=160).contains(&passed), "{passed}");
+    assert_eq!(counters.drops["threshold"], 10_000 - passed);
+}

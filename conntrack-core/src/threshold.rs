@@ -112,7 +112,7 @@ impl FromStr for BanOn {
 ///
 /// The window slides in two halves: a connection counts for half a window to a whole one,
 /// so a source that stays within a limit in each window never loses a packet. One that
-/// comes upon a limit may begin half as many more before it takes hold.
+/// does not may begin twice as many in a window, and half as many more at first.
 ///
 /// ```
 /// use conntrack_core::Threshold;

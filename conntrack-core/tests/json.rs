@@ -301,6 +301,8 @@ fn stats_are_the_contract() {
         value["drops"],
         json!({"ban": 1, "threshold": 0, "filter": 0})
     );
+    let limits = json!({"over": 0, "banned": 0, "no_room": 0});
+    assert_eq!(value["threshold"], limits);
     assert_eq!(value["passed_untracked"]["not_ip"], 5);
     assert_eq!(value["evicted"], 2);
     let protocols =

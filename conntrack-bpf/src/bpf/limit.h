@@ -7,7 +7,8 @@
  * sources share its cells, so it may say too much. Whom it puts beyond half of a limit is
  * counted exactly as well, in a map of suspects, from then on; and only what that count
  * says has consequences. So nobody pays for others. A source may begin half of the limit
- * more before the exact count has caught up; and where a flood of more sources than there
+ * more before the exact count has caught up, and twice the limit in a window that ends and
+ * begins within halves of ours; and where a flood of more sources than there
  * is room for suspects pushes them out of that map, too much passes rather than too little.
  *
  * The addresses of SYNs can be forged. So where bans are made, what counts towards one is

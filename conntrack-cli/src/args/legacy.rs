@@ -7,7 +7,7 @@ use clap::Args;
 #[derive(Debug, Default, Args)]
 pub(crate) struct LegacyArgs {
     #[arg(long = "t", hide = true, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(conntrack_core::Threshold::MAX)))]
     pub(crate) threshold: Option<u32>,
     #[arg(long, hide = true, value_name = "IFACE")]
     iface1: Option<String>,

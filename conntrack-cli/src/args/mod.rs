@@ -8,6 +8,7 @@ mod legacy;
 mod remove;
 mod size;
 mod text;
+mod threshold;
 mod values;
 mod view;
 
@@ -39,6 +40,11 @@ pub(crate) use self::remove::DeleteArgs;
 pub(crate) use self::remove::FlushArgs;
 pub(crate) use self::size::ResizeArgs;
 pub(crate) use self::size::SizeArgs;
+pub(crate) use self::threshold::SuspectsArgs;
+pub(crate) use self::threshold::ThresholdArgs;
+pub(crate) use self::threshold::ThresholdCommand;
+pub(crate) use self::threshold::ThresholdGetArgs;
+pub(crate) use self::threshold::ThresholdSetArgs;
 pub(crate) use self::values::Network;
 pub(crate) use self::values::Seconds;
 pub(crate) use self::view::EventFormat;
@@ -168,6 +174,8 @@ pub(crate) enum Command {
     Allow(AllowArgs),
     /// Confirm what `ban --confirm` would else end by itself
     Confirm,
+    /// Limit how many connections a source may begin
+    Threshold(ThresholdArgs),
     /// Show or change nf_conntrack's settings of a running tracker
     Config(ConfigArgs),
     /// Show the flows of a pcap or pcapng capture
@@ -221,6 +229,13 @@ pub(crate) struct AttachArgs {
 
     #[command(flatten)]
     pub(crate) size: SizeArgs,
+
+    /// New connections that a source may begin in a second; the excess is dropped
+    ///
+    /// Or a setting as KEY=VALUE, any number of times: `--threshold 50 --threshold
+    /// action=ban`; `threshold --help` has them.
+    #[arg(short = 't', long, value_name = "N|KEY=VALUE")]
+    pub(crate) threshold: Vec<String>,
 
     /// Stay, print a line of statistics now and then, detach at the end
     #[arg(long)]

@@ -23,6 +23,7 @@ Examples:
   {program} delete -p udp --src 10.0.0.7
   {program} ban 203.0.113.0/24 --ttl 10m --reason scan
   {program} banned
+  {program} threshold set 50             no more new connections a second and source
   {program} config set tcp_timeout_established=86400
   {program} resize --max-flows 1000000  room for more, without a gap
   {program} upgrade                     this binary's programs, without a gap
@@ -213,6 +214,32 @@ Examples:
 
 What is allowed wins over every ban. `guard` is what the host and its operators need:
 it is found out anew with each command about bans.";
+
+pub(super) const THRESHOLD: &str = "\
+Examples:
+  {program} threshold set 50                    50 a second by an address; the excess is dropped
+  {program} threshold set half_open=20 window=5s
+  {program} threshold set new=50 action=ban ban_ttl=10m,1h,24h
+  {program} threshold set new_per_prefix=500 new_per_port=20 action=count
+  {program} threshold get -o json
+  {program} threshold suspects -n 20
+  {program} threshold off
+
+Settings (defaults): action (drop; count, ban), new, new_per_prefix, new_per_port,
+half_open, half_open_per_prefix, half_open_per_port (0: no limit), window (1s), prefix_v4
+(24), prefix_v6 (64), ban_on (handshake; syn), ban_ttl (10m,1h,24h), ban_forget (1d). What
+they mean is in conntrack.example.yaml. `set` keeps those it does not name.
+
+A connection is counted when it begins: a SYN of TCP, the first packet of a flow of
+another protocol. What this host begins is not, nor what is never banned (see `allow`).
+A source that stays within a limit in each window never loses a packet; one that does not
+may begin twice as many in a window, and half as many more at first.
+
+With action=ban, TCP handshakes that have come through count towards a ban, because the
+source of a SYN can be forged; what is begun and left alone is dropped. ban_on=syn bans
+for the SYN alone. The kernel bans by itself; `banned --origin threshold` shows whom.
+Limits are not written to any file; bans are, with the next command that changes bans or
+detaches, and by a tracker in the foreground.";
 
 pub(super) const CONFIG: &str = "\
 Examples:

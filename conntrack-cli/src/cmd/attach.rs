@@ -20,6 +20,7 @@ use super::follow::Following;
 use super::follow::left_out;
 use super::now;
 use super::stats::Readings;
+use super::threshold;
 use crate::args::AttachArgs;
 use crate::failure::Failure;
 use crate::failure::program;
@@ -40,11 +41,14 @@ pub(crate) struct Wish {
     pub(crate) follow: bool,
     /// A table size was asked for on the command line.
     pub(crate) sized: bool,
+    /// A threshold was.
+    pub(crate) limited: bool,
 }
 
 /// Attaches, as the command line says.
 pub(crate) fn run(args: &AttachArgs, mut context: Context) -> Result<ExitCode, Failure> {
     args.size.apply(&mut context.config.table);
+    context.config.threshold = threshold::over(context.config.threshold.take(), &args.threshold)?;
     if args.no_persist {
         context.config.state_dir = None;
     }
@@ -54,6 +58,7 @@ pub(crate) fn run(args: &AttachArgs, mut context: Context) -> Result<ExitCode, F
         foreground: args.foreground.then_some(args.interval.0),
         follow: args.follow,
         sized: args.size.given(),
+        limited: !args.threshold.is_empty(),
     };
     start(context, wish)
 }
@@ -65,8 +70,9 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
         Some(interval) => Some((interval, Signals::catch()?)),
         None => None,
     };
-    choose(&mut context, wish.interfaces, wish.mode)?;
+    choose(&mut context, wish.interfaces.clone(), wish.mode)?;
     say_what_comes_later(&context.config);
+    context.config.threshold.iter().for_each(threshold::warn);
     let builder = || {
         Tracker::builder()
             .config(context.config.clone())
@@ -89,7 +95,7 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
             kept?;
         }
         (Some(tracker), None) => {
-            let attached = add(&tracker, &context, wish.sized)?;
+            let attached = add(&tracker, &context, &wish)?;
             report(&tracker, &attached)?;
             attached.skipped.iter().for_each(left_out);
         }
@@ -106,12 +112,6 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
 
 /// What is in a configuration and not acted on yet.
 fn say_what_comes_later(config: &Config) {
-    if let Some(limit) = config.threshold {
-        say(format_args!(
-            "the threshold of {limit} new connections per second and source is not enforced yet: \
-             nothing will be dropped"
-        ));
-    }
     if !config.ips.is_empty() {
         say(format_args!(
             "forwarding to the {} entries of ips: is not done yet: packets take their usual way",
@@ -160,11 +160,18 @@ pub(super) fn choose(
 }
 
 /// Adds interfaces to a running tracker: all that are named, or none.
-fn add(tracker: &Tracker, context: &Context, sized: bool) -> Result<Attached, Failure> {
+fn add(tracker: &Tracker, context: &Context, wish: &Wish) -> Result<Attached, Failure> {
     let instance = &context.instance;
-    if sized {
+    if wish.sized {
         let text = format!(
             "instance {instance} is running: `{} resize` gives its tables another size",
+            program()
+        );
+        return Err(Failure::Runtime(text));
+    }
+    if wish.limited {
+        let text = format!(
+            "instance {instance} is running: `{} threshold set` limits new connections",
             program()
         );
         return Err(Failure::Runtime(text));
@@ -173,7 +180,7 @@ fn add(tracker: &Tracker, context: &Context, sized: bool) -> Result<Attached, Fa
     let attached = tracker.add_interfaces(attach.interfaces.iter().cloned(), attach.mode)?;
     if context.configured && differs(tracker, &context.config)? {
         say(format_args!(
-            "instance {instance} was running: it keeps its settings and table sizes"
+            "instance {instance} was running: it keeps its settings, limits and table sizes"
         ));
     }
     Ok(attached)
@@ -192,7 +199,8 @@ fn differs(tracker: &Tracker, config: &Config) -> Result<bool, Failure> {
         };
         flows != u64::from(wanted)
     });
-    Ok(resized || sysctls != config.conntrack)
+    let limits = tracker.threshold()?;
+    Ok(resized || sysctls != config.conntrack || limits != config.threshold)
 }
 
 /// Says what each interface got, and why.
@@ -222,6 +230,7 @@ fn keep(
     let mut following = following.transpose()?;
     let mut readings = Readings::begin(tracker)?;
     let mut next = Instant::now() + interval;
+    let mut banned = 0;
     loop {
         let left = next.saturating_duration_since(Instant::now());
         let ended = match &mut following {
@@ -243,7 +252,14 @@ fn keep(
         {
             say(format_args!("look for stacked devices: {error:#}"));
         }
-        let line = output::stats::one_line(now(), &readings.next()?);
+        let stats = readings.next()?;
+        if stats.counters.limits.banned != banned {
+            banned = stats.counters.limits.banned;
+            if let Err(error) = tracker.save_bans() {
+                say(format_args!("keep bans: {error:#}"));
+            }
+        }
+        let line = output::stats::one_line(now(), &stats);
         writeln!(io::stdout(), "{line}").map_err(Failure::output)?;
     }
 }

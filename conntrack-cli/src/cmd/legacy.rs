@@ -20,7 +20,9 @@ pub(crate) fn run(args: &LegacyArgs, mut context: Context) -> Result<ExitCode, F
         let text = format!("no command and no interface: see {} --help", program());
         return Err(Failure::Usage(text));
     }
-    context.config.threshold = args.threshold.or(context.config.threshold);
+    if let Some(limit) = args.threshold {
+        context.config.threshold.get_or_insert_default().new = limit;
+    }
     attach::start(
         context,
         Wish {

@@ -20,6 +20,7 @@ mod show;
 mod stats;
 mod status;
 mod sweep;
+mod threshold;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Banned(args) => ban::banned(args, &context),
         Command::Allow(args) => allow::run(args, &context),
         Command::Confirm => ban::confirm(&context),
+        Command::Threshold(args) => threshold::run(args, &context),
         Command::Config(args) => config::run(args, &context),
         Command::Replay(args) => {
             alone(cli, "replay")?;

@@ -9,6 +9,7 @@ mod select;
 pub(crate) mod stats;
 pub(crate) mod status;
 mod table;
+pub(crate) mod threshold;
 
 use std::io;
 use std::io::BufWriter;

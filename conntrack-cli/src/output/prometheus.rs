@@ -46,6 +46,26 @@ fn traffic(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
     for (reason, count) in &counters.drops {
         family.sample(&[("reason", reason)], count)?;
     }
+    let limits = counters.limits;
+    for (name, help, value) in [
+        (
+            "threshold_connections_total",
+            "New connections beyond a limit.",
+            limits.over,
+        ),
+        (
+            "threshold_bans_total",
+            "Sources that a limit has banned.",
+            limits.banned,
+        ),
+        (
+            "threshold_bans_without_room_total",
+            "Bans by a limit that there was no room for.",
+            limits.no_room,
+        ),
+    ] {
+        Family::counter(out, name, help)?.sample(&[], value)?;
+    }
     let help = "Packets passed without touching a flow, by reason.";
     let mut family = Family::counter(out, "untracked_packets_total", help)?;
     for (reason, count) in &counters.passed_untracked {

@@ -6,6 +6,7 @@ use std::io;
 use std::io::Write;
 
 use conntrack_core::Counters;
+use conntrack_core::LimitCounts;
 use conntrack_core::Stats;
 use conntrack_core::Timestamp;
 use conntrack_core::format::human_bytes;
@@ -31,6 +32,12 @@ pub(crate) fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
     classes(counters, out)?;
     passed(&counters.passed_untracked, out)?;
     line(out, "dropped", words(nonzero(&counters.drops)))?;
+    let limits = &counters.limits;
+    if *limits != LimitCounts::default() {
+        let (over, banned, no_room) = (limits.over, limits.banned, limits.no_room);
+        let text = format!("{over} connections too much, {banned} bans, {no_room} without room");
+        line(out, "threshold", text)?;
+    }
     line(out, "created", counters.table.created)?;
     line(out, "removed", words(nonzero(&counters.table.removed)))?;
     if let Some(sweep) = &counters.sweep {

@@ -27,6 +27,7 @@ mod schema;
 mod sizes;
 mod ssh;
 mod terminal;
+mod threshold;
 mod traces;
 mod unprivileged;
 mod upgrade;

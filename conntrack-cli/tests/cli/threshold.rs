@@ -1,0 +1,264 @@
+//! `threshold`, and what it does to real connections.
+
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::socket::AddressFamily;
+use nix::sys::socket::SockFlag;
+use nix::sys::socket::SockType;
+use nix::sys::socket::SockaddrStorage;
+use nix::sys::socket::bind;
+use nix::sys::socket::socket;
+use serde_json::Value;
+
+use crate::netns::Netns;
+use crate::run::Run;
+use crate::schema;
+
+/// It ended with this code and said this on stderr, nothing on stdout.
+#[track_caller]
+fn said(run: &Run, code: i32, says: &str) {
+    assert_eq!((run.code, run.stdout.as_str()), (Some(code), ""), "{run:?}");
+    assert!(run.stderr.contains(says), "{says:?} in {run:?}");
+}
+
+fn limits(netns: &Netns) -> Value {
+    serde_json::from_str(&netns.run(&["threshold", "get", "-o", "json"]).ok()).unwrap()
+}
+
+/// A server behind a wire, and clients of two addresses of both families.
+struct Scene {
+    server: Netns,
+    clients: Netns,
+    listeners: Vec<TcpListener>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (server, clients) = (Netns::new(), Netns::new());
+        server.wire(&clients);
+        for (netns, device, addresses) in [
+            (&server, "inner", &["10.9.0.1/24", "fd09::1/64"][..]),
+            (
+                &clients,
+                "outer",
+                &["10.9.0.7/24", "10.9.0.8/24", "fd09::7/64", "fd09::8/64"],
+            ),
+        ] {
+            for address in addresses {
+                let nodad = if address.contains(':') { " nodad" } else { "" };
+                netns.ip(&format!("addr add {address} dev {device}{nodad}"));
+            }
+        }
+        let listeners = server.inside(|| {
+            ["10.9.0.1:80", "[fd09::1]:80"]
+                .map(|addr| TcpListener::bind(addr).unwrap())
+                .into()
+        });
+        Self {
+            server,
+            clients,
+            listeners,
+        }
+    }
+
+    /// Opens so many connections from an address, one after the other; how many came
+    /// about before one did not.
+    fn connect(&self, from: &str, count: usize) -> usize {
+        let from: SocketAddr = from.parse().unwrap();
+        let listener = self.listeners.iter().find(|it| {
+            let here = it.local_addr().unwrap();
+            here.is_ipv4() == from.is_ipv4()
+        });
+        let listener = listener.unwrap();
+        let to = listener.local_addr().unwrap();
+        self.clients.inside(|| {
+            let came = (0..count).take_while(|_| {
+                let stream = open(from, to);
+                stream.is_some_and(|_stream| listener.accept().is_ok())
+            });
+            came.count()
+        })
+    }
+}
+
+/// A connection from an address, if it comes about soon.
+fn open(from: SocketAddr, to: SocketAddr) -> Option<TcpStream> {
+    let family = match from {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let kind = (SockType::Stream, SockFlag::SOCK_NONBLOCK);
+    let socket = socket(family, kind.0, kind.1, None).unwrap();
+    let raw = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    bind(raw, &SockaddrStorage::from(from)).unwrap();
+    let _ = nix::sys::socket::connect(raw, &SockaddrStorage::from(to));
+    let stream = TcpStream::from(socket);
+    for _ in 0..150 {
+        if stream.peer_addr().is_ok() {
+            return Some(stream);
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    None
+}
+
+#[test]
+#[ignore = "root"]
+fn limits_are_set_shown_and_ended() {
+    let netns = Netns::new();
+    netns.run(&["threshold", "get"]).failed(3, &netns.name);
+    netns.run(&["attach", "lo"]).ok();
+    assert_eq!(limits(&netns)["limits"], Value::Null);
+    assert!(
+        netns
+            .run(&["threshold", "get"])
+            .ok()
+            .starts_with("# no limit\n")
+    );
+    said(&netns.run(&["threshold", "off"]), 1, "there is no limit");
+    said(
+        &netns.run(&["threshold", "set", "action=ban"]),
+        2,
+        "there is no limit",
+    );
+
+    netns.run(&["threshold", "set", "50"]).ok();
+    netns
+        .run(&["threshold", "set", "half_open=20", "window=5s"])
+        .ok();
+    let json = limits(&netns);
+    let set = &json["limits"];
+    assert_eq!((&set["new"], &set["half_open"]), (&50.into(), &20.into()));
+    assert_eq!(
+        (&set["window"], &set["action"]),
+        (&"5s".into(), &"drop".into())
+    );
+    assert_eq!(json["sketch"]["memory_bytes"], 2 << 20);
+    let text = netns.run(&["threshold", "get"]).ok();
+    assert!(
+        text.contains("new=50\n") && text.contains("# sketch: 65536 cells"),
+        "{text}"
+    );
+
+    // What is refused changes nothing.
+    said(
+        &netns.run(&["threshold", "set", "new=60", "news=1"]),
+        2,
+        "news",
+    );
+    said(
+        &netns.run(&["threshold", "set", "new=60", "window=2h"]),
+        2,
+        "100ms to 1h",
+    );
+    assert_eq!(limits(&netns), json);
+    let syn = netns.run(&[
+        "threshold",
+        "set",
+        "--anew",
+        "9",
+        "action=ban",
+        "ban_on=syn",
+    ]);
+    said(&syn, 0, "forged");
+    assert_eq!(limits(&netns)["limits"]["half_open"], 0);
+    said(&netns.run(&["threshold", "off"]), 0, "no limit any more");
+    assert_eq!(limits(&netns)["limits"], Value::Null);
+    netns.run(&["detach"]).ok();
+}
+
+#[test]
+#[ignore = "root"]
+fn attach_takes_limits() {
+    let netns = Netns::new();
+    said(&netns.run(&["attach", "lo", "-t", "many"]), 2, "many");
+    netns
+        .run(&[
+            "attach",
+            "lo",
+            "--threshold",
+            "50",
+            "--threshold",
+            "action=count",
+        ])
+        .ok();
+    let set = &limits(&netns)["limits"];
+    assert_eq!((&set["new"], &set["action"]), (&50.into(), &"count".into()));
+    let again = netns.run(&["attach", "lo", "--threshold", "9"]);
+    assert_eq!(again.code, Some(3), "{again:?}");
+    assert!(again.stderr.contains("threshold set"), "{again:?}");
+    netns.run(&["detach"]).ok();
+}
+
+#[test]
+#[ignore = "root"]
+fn real_connections_are_limited_and_their_source_is_banned() {
+    let scene = Scene::new();
+    let server = &scene.server;
+    let attach = [
+        "attach",
+        "inner",
+        "--threshold",
+        "30",
+        "--threshold",
+        "action=ban",
+    ];
+    server.run(&attach).ok();
+    for (bad, good, shown) in [
+        ("10.9.0.7:0", "10.9.0.8:0", "10.9.0.7"),
+        ("[fd09::7]:0", "[fd09::8]:0", "fd09::7"),
+    ] {
+        assert_eq!(scene.connect(good, 20), 20, "below the limit");
+        let came = scene.connect(bad, 500);
+        assert!((30..=60).contains(&came), "{came}");
+        assert_eq!(scene.connect(bad, 1), 0, "{bad} is banned");
+        thread::sleep(Duration::from_millis(1100));
+        assert_eq!(scene.connect(good, 20), 20, "{good} is not");
+
+        let origin = ["banned", "--origin", "threshold", "-o", "json", shown];
+        let bans: Vec<Value> = serde_json::from_str(&server.run(&origin).ok()).unwrap();
+        let [ban] = &bans[..] else { panic!("{bans:?}") };
+        schema::check("ban", ban);
+        assert_eq!(ban["reason"], "more connections in 1s than new 30");
+        let left = ban["ttl_s"].as_u64().unwrap();
+        assert!((560..=600).contains(&left), "{left}");
+    }
+    let suspects = server.run(&["threshold", "suspects", "-o", "json"]).ok();
+    let suspects: Vec<Value> = serde_json::from_str(&suspects).unwrap();
+    let found = suspects.iter().any(|it| {
+        it["source"] == "10.9.0.7/32" && it["measure"] == "established" && it["over"] != 0
+    });
+    assert!(found, "{suspects:?}");
+    let table = server.run(&["threshold", "suspects", "10.9.0.7"]).ok();
+    assert!(
+        table.contains("10.9.0.7") && table.starts_with("SOURCE"),
+        "{table}"
+    );
+    let stats = schema::document(
+        "stats",
+        &server
+            .run(&["stats", "-o", "json", "--interval", "0.1"])
+            .ok(),
+    );
+    assert_eq!(stats["threshold"]["banned"], 2);
+    assert!(
+        server
+            .run(&["stats", "-o", "prometheus"])
+            .ok()
+            .contains("conntrack_threshold_bans_total 2\n")
+    );
+
+    // Over a restart, though no command has changed bans since.
+    server.run(&["detach"]).ok();
+    assert_eq!(scene.connect("10.9.0.7:0", 1), 1);
+    server.run(&["attach", "inner"]).ok();
+    assert_eq!(scene.connect("10.9.0.7:0", 1), 0);
+    let unban = server.run(&["unban", "10.9.0.7"]);
+    said(&unban, 0, "no longer banned");
+    assert_eq!(scene.connect("10.9.0.7:0", 100), 100, "no limit any more");
+    server.run(&["detach"]).ok();
+}
