@@ -31,6 +31,7 @@ mod doctor;
 mod events;
 mod flows;
 mod follow;
+mod guard;
 mod limits;
 mod preview;
 mod reader;
@@ -149,6 +150,7 @@ pub use events::Events;
 pub use events::EventsBuilder;
 pub use flows::Flows;
 pub use follow::Follow;
+pub use guard::GuardWatch;
 pub use preview::Preview;
 pub use replay::Replay;
 #[cfg(feature = "async")]

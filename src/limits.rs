@@ -1,5 +1,6 @@
 //! How many connections a source may begin.
 
+use conntrack_core::LimitCounts;
 use conntrack_core::SketchConfig;
 use conntrack_core::Suspect;
 use conntrack_core::Threshold;
@@ -53,6 +54,15 @@ impl Tracker {
     /// What the kernel says.
     pub fn sketch(&self) -> Result<SketchConfig> {
         self.instance().sketch()
+    }
+
+    /// What came of limits since the tracker was set up; [`Tracker::stats`] has it as well,
+    /// with what takes longer to find out.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn limited(&self) -> Result<LimitCounts> {
+        self.instance().limited()
     }
 
     /// Sources that come near a limit, in no order: those that the sketch has pointed

@@ -15,6 +15,7 @@ use conntrack_core::BanOrigin;
 use conntrack_core::BanScope;
 use conntrack_core::BanSpec;
 use conntrack_core::BanTarget;
+use conntrack_core::Timestamp;
 use ipnet::IpNet;
 use libbpf_rs::MapCore;
 use nix::errno::Errno;
@@ -51,6 +52,37 @@ use crate::policy::Kind;
 use crate::policy::Policy;
 use crate::wire::ct_ban;
 use crate::wire::ct_ban_key;
+
+/// A ban of an event, which has no part of lists.
+pub(crate) fn told(maps: &Maps, key: &ct_ban_key, value: &ct_ban) -> Result<Ban> {
+    let reason = Notes::of(maps).get(value.note)?;
+    decode(key, value, reason, &Names::default(), &Civil::now()?)
+}
+
+/// The key and the value of a ban, as an event has them.
+pub(crate) fn to_tell(maps: &Maps, ban: &Ban) -> Result<(ct_ban_key, ct_ban)> {
+    let civil = Civil::now()?;
+    let flag = |on: bool, bit: u16| if on { bit } else { 0 };
+    let ago = |then: Timestamp| nanos(civil.civil.since(then));
+    let value = ct_ban {
+        until: ban
+            .ttl
+            .map_or(0, |ttl| civil.boot.saturating_add(nanos(ttl))),
+        since: ban.since.0.cast_unsigned(),
+        hits: ban.hits,
+        bytes: ban.bytes,
+        last: ban
+            .last_hit
+            .map_or(0, |hit| civil.mono.saturating_sub(ago(hit))),
+        note: Notes::of(maps).put(&ban.reason)?,
+        flags: flag(ban.dry_run, BAN_DRY_RUN)
+            | flag(ban.direction == BanDirection::Both, BAN_BOTH)
+            | flag(ban.unconfirmed, BAN_UNCONFIRMED),
+        origin: number_of(&ban.origin),
+        ..ct_ban::default()
+    };
+    Ok((key_of(&ban.target), value))
+}
 
 /// What became of a wish to end a ban.
 #[derive(Clone, Eq, PartialEq, Debug, Default)]
@@ -216,9 +248,19 @@ impl<'a> Bans<'a> {
     /// # Errors
     /// What the kernel says.
     pub fn clear(&self) -> Result<u64> {
+        self.clear_telling(|_| ())
+    }
+
+    /// The same, telling of those that were not lists' alone.
+    pub(crate) fn clear_telling(&self, mut tell: impl FnMut(&Ban)) -> Result<u64> {
         let mut removed = 0;
         hash::for_each(&self.hash(), |key, value| {
-            removed += u64::from(self.take(&key)? && !self.is_over(&value));
+            if self.take(&key)? && !self.is_over(&value) {
+                removed += 1;
+                if claims::is_own(&value, self.civil.boot) {
+                    tell(&self.ban(&key, &value)?);
+                }
+            }
             Ok::<_, Error>(())
         })?;
         self.forget_lists()?;

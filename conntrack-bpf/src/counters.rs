@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 
 use conntrack_core::Counters;
+use conntrack_core::stats::BAN_ORIGINS;
 use conntrack_core::stats::CpuCounts;
 use conntrack_core::stats::DROP_REASONS;
 use conntrack_core::stats::PASS_REASONS;
@@ -88,6 +89,7 @@ impl Meter {
             passed_untracked: by_reason(&PASS_REASONS, &sum.passed),
             table: TableCounts::new(sum.table, &sum.gone),
             limits: sum.limit.into(),
+            banned: by_reason(&BAN_ORIGINS, &sum.banned),
             per_cpu,
             ..Counters::default()
         };
@@ -148,6 +150,7 @@ fn add(sum: &mut ct_cpu, counts: &ct_cpu) {
     add(&mut sum.table, &counts.table);
     add(&mut sum.gone, &counts.gone);
     add(&mut sum.limit, &counts.limit);
+    add(&mut sum.banned, &counts.banned);
     for (to, from) in sum.live.iter_mut().zip(counts.live) {
         *to = to.wrapping_add(from);
     }
@@ -212,6 +215,7 @@ mod tests {
         ones.gone.fill(1);
         ones.live.fill(1);
         ones.limit.fill(1);
+        ones.banned.fill(1);
         let mut sum = ones;
         add(&mut sum, &ones);
         assert_eq!((sum.packets, sum.bytes), (2, 2));
@@ -222,6 +226,7 @@ mod tests {
             &sum.table,
             &sum.gone,
             &sum.limit,
+            &sum.banned,
         ]
         .concat();
         assert_eq!(sum.live, [2, 2]);

@@ -35,6 +35,35 @@ pub(crate) struct Guarded {
     pub(crate) why: &'static str,
 }
 
+/// Hears that addresses or routes of a network namespace have changed.
+#[derive(Debug)]
+pub struct GuardNews {
+    netlink: Netlink,
+}
+
+impl GuardNews {
+    const GROUPS: i32 = libc::RTMGRP_IPV4_IFADDR
+        | libc::RTMGRP_IPV6_IFADDR
+        | libc::RTMGRP_IPV4_ROUTE
+        | libc::RTMGRP_IPV6_ROUTE;
+
+    pub(crate) fn open(netns: &Netns) -> Result<Self> {
+        let netlink = netns.run(|| Netlink::subscribe(Self::GROUPS))?;
+        let netlink = netlink.context("listen to the addresses of a network namespace")?;
+        Ok(Self { netlink })
+    }
+
+    /// Whether anything was heard since the last time. It does not wait.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn heard(&self) -> Result<bool> {
+        let mut any = false;
+        let whole = self.netlink.hear(|_, _| any = true);
+        Ok(!whole.context("hear of addresses")? || any)
+    }
+}
+
 /// All of them, for a network namespace and this process.
 ///
 /// # Errors

@@ -80,6 +80,7 @@ pub use error::ErrorKind;
 pub use error::Result;
 pub use force::ForcedReport;
 pub use force::force_detach;
+pub use guard::GuardNews;
 pub use netns::Netns;
 pub use netns::NetnsId;
 pub use netns::NetnsRef;

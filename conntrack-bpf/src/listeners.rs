@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_wish_for_everything_has_no_conditions() {
         let record = encode(&Wish::default());
-        assert_eq!(record.types, 0b10111, "all but INVALID");
+        assert_eq!(record.types, 0b111_0111, "all but INVALID");
         assert_eq!((record.family, record.proto_set, record.ifindex), (0, 0, 0));
         assert_eq!((record.port_lo, record.port_hi), ([0; 3], [u16::MAX; 3]));
         assert_eq!(record.mask, [[0; 4]; 3]);

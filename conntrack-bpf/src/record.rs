@@ -1,10 +1,12 @@
 //! Records of the events' rings, decoded.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
+use conntrack_core::Ban;
 use conntrack_core::Event;
 use conntrack_core::Family;
 use conntrack_core::Flow;
@@ -15,9 +17,11 @@ use conntrack_core::Pressure;
 use conntrack_core::PressureLevel;
 use conntrack_core::What;
 
+use crate::bans;
 use crate::clock::Clock;
 use crate::clock::age;
 use crate::datapath::Datapath;
+use crate::datapath::Maps;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -25,6 +29,8 @@ use crate::error::Result;
 use crate::mapped::Mapped;
 use crate::row::Row;
 use crate::wire::Word;
+use crate::wire::ct_ban;
+use crate::wire::ct_ban_key;
 use crate::wire::ct_event;
 use crate::wire::ct_event_type;
 use crate::wire::data_settings;
@@ -34,6 +40,8 @@ use crate::wire::from_bytes;
 #[derive(Debug)]
 pub(crate) struct Decoder {
     settings: Mapped<data_settings>,
+    /// Reasons of bans are there.
+    maps: Arc<Maps>,
     clock: Clock,
     /// When the clock was set; `None`: it stays.
     set: Option<Instant>,
@@ -46,6 +54,7 @@ impl Decoder {
     pub(crate) fn new(datapath: &Datapath) -> Result<Self> {
         Ok(Self {
             settings: Mapped::read_only(&datapath.maps.settings, 1).context("map the settings")?,
+            maps: Arc::clone(&datapath.maps),
             clock: Clock::live()?,
             set: Some(Instant::now()),
         })
@@ -102,8 +111,37 @@ impl Decoder {
                 flows: raw.packets[0],
                 max: raw.packets[1],
             }),
+            ct_event_type::CT_EVENT_BAN => What::Ban(Box::new(self.ban(raw)?)),
+            ct_event_type::CT_EVENT_UNBAN => What::Unban(Box::new(self.ban(raw)?)),
             _ => return None,
         })
+    }
+
+    /// As `bpf/ban_event.h` has it.
+    fn ban(&self, raw: &ct_event) -> Option<Ban> {
+        let flow = &raw.flow.flow;
+        let v4 = [flow.lo, 0, 0, 0];
+        let [_, prefix, ..] = flow.proto_if.to_le_bytes();
+        let key = ct_ban_key {
+            family: raw.family,
+            prefix,
+            proto: flow.proto_if as u8,
+            port_be: flow.lo_port_be,
+            addr: if raw.family == 4 { v4 } else { raw.flow.lo },
+            ..ct_ban_key::default()
+        };
+        let value = ct_ban {
+            until: flow.bytes[0],
+            since: flow.start,
+            hits: raw.packets[0],
+            bytes: raw.packets[1],
+            last: flow.seen,
+            note: flow.word as u32,
+            flags: (flow.word >> 32) as u16,
+            origin: raw.reason.into(),
+            ..ct_ban::default()
+        };
+        bans::told(&self.maps, &key, &value).ok()
     }
 
     fn flow(&self, raw: &ct_event) -> Option<Flow> {

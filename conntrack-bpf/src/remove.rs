@@ -5,12 +5,14 @@
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 
+use conntrack_core::Ban;
 use conntrack_core::Family;
 use conntrack_core::Flow;
 use conntrack_core::FlowFilter;
 use conntrack_core::FlowKey;
 use nix::errno::Errno;
 
+use crate::bans;
 use crate::clock::Clock;
 use crate::datapath::Datapath;
 use crate::defines::REMOVE_BUCKETS;
@@ -20,6 +22,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::table::Spot;
 use crate::table::Tables;
+use crate::wire::ct_event_type;
 use crate::wire::ct_removal;
 use crate::wire::ct_remove_what;
 
@@ -154,6 +157,31 @@ pub fn all(datapath: &Datapath, tables: &Tables, moment: Moment) -> Result<u64> 
 
 fn v6(family: Family) -> u32 {
     u32::from(family == Family::Ipv6)
+}
+
+/// Tells listeners of a ban that was made, or taken back. That they cannot be told changes
+/// nothing about the ban.
+pub(crate) fn tell(datapath: &Datapath, ban: &Ban, made: bool) {
+    let kind = match made {
+        true => ct_event_type::CT_EVENT_BAN,
+        false => ct_event_type::CT_EVENT_UNBAN,
+    };
+    let told = bans::to_tell(&datapath.maps, ban).and_then(|(key, ban)| {
+        let mut order = ct_removal {
+            what: ct_remove_what::CT_REMOVE_TELL.0,
+            slot: kind.0,
+            key,
+            ban,
+            ..ct_removal::default()
+        };
+        run(datapath, &mut order)
+    });
+    if let Err(error) = told {
+        tracing::warn!(
+            "listeners are not told of the ban of {}: {error:#}",
+            ban.target
+        );
+    }
 }
 
 /// Runs `ct_remove` on an order, which takes the answer.

@@ -90,7 +90,7 @@ wire! {
     }
     ct_cpu: 384 {
         packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 200, table @ 224, gone @ 240,
-        live @ 296, limit @ 312, reserved @ 336,
+        live @ 296, limit @ 312, banned @ 336, reserved @ 368,
     }
     ct_ifstat: 16 { packets @ 0, bytes @ 8 }
     ct_event: 232 {
@@ -101,9 +101,9 @@ wire! {
         types @ 0, family @ 4, proto_set @ 5, proto @ 6, port_lo @ 8, port_hi @ 14, ifindex @ 20,
         seq @ 24, lost @ 32, owner @ 96, addr @ 104, mask @ 152,
     }
-    ct_removal: 48 {
+    ct_removal: 136 {
         word @ 0, start @ 8, what @ 16, v6 @ 20, bucket @ 24, slot @ 28, buckets @ 32, table @ 36,
-        removed @ 40, pad @ 44,
+        removed @ 40, pad @ 44, key @ 48, ban @ 72,
     }
     ct_evacuation: 40 {
         now @ 0, v6 @ 8, bucket @ 12, buckets @ 16, moved @ 20, ended @ 24, stay @ 28, again @ 32,

@@ -10,9 +10,14 @@ use common::banned::Host;
 use common::banned::Via;
 use common::packet::*;
 use conntrack_bpf::datapath::Entry;
+use conntrack_bpf::events::Listener;
+use conntrack_bpf::events::Wish;
 use conntrack_core::Ban;
 use conntrack_core::BanOrigin;
+use conntrack_core::EventType;
+use conntrack_core::FlowFilter;
 use conntrack_core::Measure;
+use conntrack_core::What;
 use nix::time::ClockId;
 use nix::time::clock_gettime;
 
@@ -496,4 +501,47 @@ fn two_cpus_share_one_limit() {
     let passed = counters.table.created;
     assert!((100..=160).contains(&passed), "{passed}");
     assert_eq!(counters.drops["threshold"], 10_000 - passed);
+}
+
+#[test]
+#[ignore = "root"]
+fn bans_by_packets_are_told_and_counted_by_whose_they_are() {
+    let mut host = Host::new();
+    let wish = |filter| Wish {
+        types: vec![EventType::Ban],
+        filter,
+        ..Wish::default()
+    };
+    let mut all = Listener::new(&host.lab.datapath, &wish(FlowFilter::default())).expect("listen");
+    let mut filter = FlowFilter::default();
+    filter.src = Some("2001:db8::/32".parse().expect("a network"));
+    let mut some = Listener::new(&host.lab.datapath, &wish(filter)).expect("listen");
+    host.limit(&[("new", "5"), ("action", "ban"), ("ban_on", "syn")]);
+    begin(&mut host, "203.0.113.7", 1, 20);
+    for port in 1..20 {
+        host.drops(&syn_to("2001:db8::7", port, "[fd00::1]:80"));
+    }
+    let mut next = |listener: &mut Listener| match listener.next_event().expect("an event")?.what {
+        What::Ban(ban) => Some(*ban),
+        other => panic!("{other:?}"),
+    };
+    for target in ["203.0.113.7", "2001:db8::7"] {
+        let told = next(&mut all).expect("a ban");
+        let there = host.banned(target);
+        assert_eq!(told.target, there.target);
+        assert_eq!((told.origin, told.reason), (there.origin, there.reason));
+        assert_eq!((told.hits, told.bytes), (0, 0));
+        assert!(told.ttl.is_some_and(|ttl| ttl <= Duration::from_secs(600)));
+    }
+    assert_eq!(next(&mut all), None);
+    let six = next(&mut some).expect("a ban");
+    assert_eq!(six.target.to_string(), "2001:db8::7");
+    assert_eq!(next(&mut some), None);
+
+    host.ban_text("198.51.100.1");
+    assert!(host.drops(&syn("198.51.100.1", 1)));
+    let banned = host.lab.counters().banned;
+    // Seven of each pass, the eighth is dropped by the limit, the others by the ban.
+    assert_eq!((banned["threshold"], banned["api"]), (12 + 11, 1));
+    assert_eq!((banned["manual"], banned["list"]), (0, 0));
 }

@@ -5,6 +5,7 @@ use std::ops::Add;
 use std::ops::Sub;
 use std::str::FromStr;
 
+use crate::ban::Ban;
 use crate::flow::Flow;
 use crate::parse::ParseError;
 use crate::protocol::Family;
@@ -37,7 +38,7 @@ impl Event {
             What::New(flow) | What::Update(flow) | What::Destroy(flow, _) | What::Invalid(flow) => {
                 Some(flow)
             }
-            What::Pressure(_) | What::Lost(_) => None,
+            What::Pressure(_) | What::Ban(_) | What::Unban(_) | What::Lost(_) => None,
         }
     }
 
@@ -47,7 +48,7 @@ impl Event {
             What::New(flow) | What::Update(flow) | What::Destroy(flow, _) | What::Invalid(flow) => {
                 Some(flow)
             }
-            What::Pressure(_) | What::Lost(_) => None,
+            What::Pressure(_) | What::Ban(_) | What::Unban(_) | What::Lost(_) => None,
         }
     }
 }
@@ -68,6 +69,12 @@ pub enum What {
     Invalid(Flow),
     /// A table fills up, or empties again.
     Pressure(Pressure),
+    /// Somebody is banned from now on, or the ban is another now: by command, by a program
+    /// or by a limit. Bans of lists are not told.
+    Ban(Box<Ban>),
+    /// A ban was taken back, with what it had dropped by then. One whose time is up ends
+    /// untold.
+    Unban(Box<Ban>),
     /// So many events found no room in the listener's buffer since the last
     /// such notice. They are gone; what is in the table can be listed.
     Lost(LostCounts),
@@ -82,6 +89,8 @@ impl What {
             Self::Destroy(..) => "destroy",
             Self::Invalid(_) => "invalid",
             Self::Pressure(_) => "pressure",
+            Self::Ban(_) => "ban",
+            Self::Unban(_) => "unban",
             Self::Lost(_) => "lost",
         }
     }
@@ -100,20 +109,33 @@ pub enum EventType {
     Invalid,
     /// [`What::Pressure`]
     Pressure,
+    /// [`What::Ban`]
+    Ban,
+    /// [`What::Unban`]
+    Unban,
 }
 
 impl EventType {
     /// All, in the order of the packet path's `enum ct_event_type`.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::New,
         Self::Update,
         Self::Destroy,
         Self::Invalid,
         Self::Pressure,
+        Self::Ban,
+        Self::Unban,
     ];
 
     /// What a listener gets that does not choose: all but INVALID.
-    pub const DEFAULT: [Self; 4] = [Self::New, Self::Update, Self::Destroy, Self::Pressure];
+    pub const DEFAULT: [Self; 6] = [
+        Self::New,
+        Self::Update,
+        Self::Destroy,
+        Self::Pressure,
+        Self::Ban,
+        Self::Unban,
+    ];
 
     /// Its word.
     pub fn name(self) -> &'static str {
@@ -123,6 +145,8 @@ impl EventType {
             Self::Destroy => "destroy",
             Self::Invalid => "invalid",
             Self::Pressure => "pressure",
+            Self::Ban => "ban",
+            Self::Unban => "unban",
         }
     }
 }
@@ -148,7 +172,7 @@ impl FromStr for EventType {
             None => Err(ParseError::new(
                 "event type",
                 text,
-                "one of new, update, destroy, invalid, pressure",
+                "one of new, update, destroy, invalid, pressure, ban, unban",
             )),
         }
     }
@@ -349,6 +373,7 @@ mod json {
                     out.serialize_entry("lost", &lost.total())?;
                     out.serialize_entry("lost_by_type", lost)?;
                 }
+                What::Ban(ban) | What::Unban(ban) => out.serialize_entry("ban", ban)?,
                 What::New(_) | What::Update(_) | What::Invalid(_) => {}
             }
             if let Some(flow) = self.flow() {
@@ -381,9 +406,9 @@ mod tests {
 
     #[test]
     fn losses_add_up_by_type() {
-        let first = LostCounts::new([1, 2, 3, 4, 5]);
+        let first = LostCounts::new([1, 2, 3, 4, 5, 6, 7]);
         let both = first + first;
-        assert_eq!(both.total(), 30);
+        assert_eq!(both.total(), 56);
         assert_eq!(both.of(EventType::Destroy), 6);
         assert_eq!(both - first, first);
     }

@@ -33,6 +33,10 @@ pub const PASS_REASONS: [&str; 13] = [
 /// a test of `conntrack-bpf` compares the two.
 pub const DROP_REASONS: [&str; 3] = ["ban", "threshold", "filter"];
 
+/// Whose bans dropped packets, in the order of the packet path's `enum ct_ban_origin`; a
+/// test of `conntrack-bpf` compares the two.
+pub const BAN_ORIGINS: [&str; 4] = ["manual", "api", "threshold", "list"];
+
 /// Counts by reason; every reason is present, zero or not.
 pub type ReasonCounts = BTreeMap<&'static str, u64>;
 
@@ -244,6 +248,8 @@ pub struct Counters {
     pub passed_untracked: ReasonCounts,
     /// What became of flows.
     pub table: TableCounts,
+    /// `drops["ban"]` by whose the ban was, see [`BAN_ORIGINS`].
+    pub banned: ReasonCounts,
     /// What came of the limits on new connections.
     pub limits: LimitCounts,
     /// What the background sweep has done; `None` where there is none.
@@ -325,7 +331,7 @@ mod json {
         /// The object of `stats -o json`, see `schemas/stats.schema.json`.
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let counters = &self.counters;
-            let mut out = serializer.serialize_struct("Stats", 17)?;
+            let mut out = serializer.serialize_struct("Stats", 18)?;
             out.serialize_field("packets", &counters.packets)?;
             out.serialize_field("bytes", &counters.bytes)?;
             out.serialize_field("packets_per_sec", &self.packets_per_sec)?;
@@ -337,6 +343,7 @@ mod json {
             out.serialize_field("created", &counters.table.created)?;
             out.serialize_field("removed", &counters.table.removed)?;
             out.serialize_field("evicted", &counters.table.evicted())?;
+            out.serialize_field("banned", &counters.banned)?;
             out.serialize_field("threshold", &counters.limits)?;
             out.serialize_field("pressure", &Levels(counters.pressure))?;
             out.serialize_field("sweep", &counters.sweep)?;

@@ -248,6 +248,7 @@ fn sample_counters() -> Counters {
         packets: 1_000,
         bytes: 64_000,
         drops: stats::by_reason(&stats::DROP_REASONS, &[1]),
+        banned: stats::by_reason(&stats::BAN_ORIGINS, &[0, 1]),
         passed_untracked: stats::by_reason(&stats::PASS_REASONS, &[5]),
         memory_bytes: 1 << 26,
         per_cpu: vec![CpuCounts {
@@ -301,6 +302,8 @@ fn stats_are_the_contract() {
         value["drops"],
         json!({"ban": 1, "threshold": 0, "filter": 0})
     );
+    let banned = json!({"manual": 0, "api": 1, "threshold": 0, "list": 0});
+    assert_eq!(value["banned"], banned);
     let limits = json!({"over": 0, "banned": 0, "no_room": 0});
     assert_eq!(value["threshold"], limits);
     assert_eq!(value["passed_untracked"]["not_ip"], 5);
@@ -320,6 +323,7 @@ fn stats_meet_their_schema() {
     let validator = validator(STATS);
     let empty = Counters {
         drops: stats::by_reason(&stats::DROP_REASONS, &[]),
+        banned: stats::by_reason(&stats::BAN_ORIGINS, &[]),
         passed_untracked: stats::by_reason(&stats::PASS_REASONS, &[]),
         table: TableCounts::new([0, 0], &[]),
         ..Counters::default()

@@ -30,7 +30,8 @@ struct ct_ask {
 	__u8 scopes;  /* to look for */
 	__u8 source;  /* the packet came from there: every ban counts */
 	__u8 allowed; /* enum ct_ask_allow */
-	__u16 pad3;
+	__u8 origin;  /* enum ct_ban_origin, of the ban that drops */
+	__u8 pad3;
 };
 _Static_assert(sizeof(struct ct_ask) == 48, "no hidden padding");
 

@@ -144,6 +144,7 @@ static __always_inline enum ct_found ct_ban_look(struct ct_work *w, const struct
 	if (!w->ask.source && !(ban->flags & CT_BAN_BOTH))
 		return CT_FOUND_NONE;
 	ct_ban_hit(w, ban);
+	w->ask.origin = ban->origin;
 	return ban->flags & CT_BAN_DRY_RUN ? CT_FOUND_NONE : CT_FOUND_DROP;
 }
 
@@ -215,6 +216,7 @@ __weak __noinline int ct_ask(struct ct_work *w, __u32 scopes)
 {
 	struct ct_cpu *cpu;
 	struct ct_pkt *pkt;
+	__u32 packets;
 
 	if (!w)
 		return CT_VERDICT_PASS;
@@ -237,8 +239,11 @@ __weak __noinline int ct_ask(struct ct_work *w, __u32 scopes)
 	return CT_VERDICT_PASS;
 drop:
 	cpu = ct_cpu_of(w->cpu);
-	if (cpu)
-		cpu->drops[CT_DROP_BAN] += w->frame.fragmented ? 1 : pkt->segs;
+	if (cpu) {
+		packets = w->frame.fragmented ? 1 : pkt->segs;
+		cpu->drops[CT_DROP_BAN] += packets;
+		cpu->banned[ct_index(w->ask.origin, CT_ORIGINS)] += packets;
+	}
 	w->refused = 1;
 	return CT_VERDICT_DROP;
 }

@@ -63,6 +63,11 @@ static __always_inline int ct_event_wanted(const struct ct_listener *l, const st
 
 	if (e->type == CT_EVENT_PRESSURE)
 		return 1;
+	/* Of a ban only addresses are compared: its first one. */
+	if (e->type >= CT_EVENT_BAN)
+		return (!l->family || l->family == e->family) &&
+		       ct_addr_in(e->flow.lo, l->addr[0], l->mask[0]) &&
+		       ct_addr_in(e->flow.lo, l->addr[1], l->mask[1]);
 	if ((l->family && l->family != e->family) ||
 	    (l->proto_set && l->proto != (__u8)flow->proto_if) ||
 	    (l->ifindex && l->ifindex != flow->proto_if >> 8))

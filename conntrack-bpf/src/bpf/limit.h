@@ -21,6 +21,7 @@
 #ifndef CT_LIMIT_H
 #define CT_LIMIT_H
 
+#include "ban_event.h"
 #include "policy.h"
 #include "sketch.h"
 
@@ -249,6 +250,8 @@ __weak __noinline int ct_limit_ban(struct ct_work *w)
 	/* The flows of a shard are asked about anew: a network has one as well. */
 	__sync_fetch_and_add(&ct_policy.gen[ct_index(ct_shard(key.addr, v6), CT_SHARDS)], 1);
 	cpu->limit[CT_LIMITED_BANNED]++;
+	if (ct_heard(CT_EVENT_BAN))
+		ct_tell_ban(&w->event, &key, &ban, CT_EVENT_BAN);
 	return 1;
 }
 
@@ -323,8 +326,7 @@ __weak __noinline int ct_limit_through(struct ct_work *w, __u32 kind)
 {
 	__u32 most;
 
-	if (!w || kind >= CT_LIMIT_KINDS ||
-	    !ct_limit_key(w, kind, w->pkt.src, w->pkt.dst_port_be))
+	if (!w || kind >= CT_LIMIT_KINDS || !ct_limit_key(w, kind, w->pkt.src, w->pkt.dst_port_be))
 		return 0;
 	most = ct_limits.most[kind];
 	if (ct_limit_half_open(kind)) {

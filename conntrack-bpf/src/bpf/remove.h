@@ -12,6 +12,7 @@
 #ifndef CT_REMOVE_H
 #define CT_REMOVE_H
 
+#include "ban_event.h"
 #include "settle.h"
 
 #define CT_REMOVE_TRIES 16
@@ -112,6 +113,18 @@ static __always_inline __u32 ct_first_of(__u32 table, int v6)
 	return ct_own_buckets(v6) + ct_other_buckets(v6);
 }
 
+/* Tells of a ban that user space has made or taken back. Its event is on this stack. */
+static __noinline int ct_remove_tell(struct ct_removal *order)
+{
+	struct ct_event event;
+	struct ct_ban_key key = order->key;
+	struct ct_ban ban = order->ban;
+
+	ct_tell_ban(&event, &key, &ban,
+		    order->slot == CT_EVENT_BAN ? CT_EVENT_BAN : CT_EVENT_UNBAN);
+	return 0;
+}
+
 /* The context is the order, and takes the answer. */
 SEC("syscall")
 int ct_remove(struct ct_removal *order)
@@ -137,6 +150,8 @@ int ct_remove(struct ct_removal *order)
 				      : ct_remove_at4(place + i, 0, start);
 		}
 		break;
+	case CT_REMOVE_TELL:
+		return ct_remove_tell(order);
 	default:
 		return 1;
 	}

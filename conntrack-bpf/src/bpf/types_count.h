@@ -98,7 +98,8 @@ struct ct_cpu {
 	__s64 live
 		[2]; /* flows created less flows gone here: v4, v6. Only the sum over CPUs says anything */
 	__u64 limit[CT_LIMITED_EVENTS];
-	__u64 reserved[6];
+	__u64 banned[4]; /* drops[CT_DROP_BAN] by enum ct_ban_origin */
+	__u64 reserved[2];
 };
 _Static_assert(sizeof(struct ct_cpu) == 384, "whole cache lines");
 

@@ -12,6 +12,8 @@ enum ct_event_type {
 	CT_EVENT_DESTROY,  /* it is no more; why: enum ct_gone */
 	CT_EVENT_INVALID,  /* a packet that is no valid one of any flow, one in a while */
 	CT_EVENT_PRESSURE, /* a table fills up, or empties again */
+	CT_EVENT_BAN,	   /* somebody is banned, or the ban is another now */
+	CT_EVENT_UNBAN,	   /* a ban was taken back */
 	CT_EVENT_TYPES,
 };
 
@@ -24,7 +26,8 @@ enum ct_pressure {
 
 /*
  * One record of a ring: all of this for IPv6, less the addresses of `flow` for
- * IPv4. INVALID has the packet's tuple in `flow`, and its size as counts.
+ * IPv4. INVALID has the packet's tuple in `flow`, and its size as counts. BAN and UNBAN
+ * have a ban there, see ban_event.h.
  */
 struct ct_event {
 	__u64 seq;	  /* of this listener's events, those lost included */
@@ -63,6 +66,7 @@ enum ct_remove_what {
 	CT_REMOVE_NONE, /* nothing: it only says what time it is, in `start` */
 	CT_REMOVE_ONE,	/* the flow that was read in `slot` of `bucket` */
 	CT_REMOVE_ALL,	/* every flow of `buckets` buckets that began by `start` */
+	CT_REMOVE_TELL, /* nothing: listeners are told of `ban`; `slot` is the enum ct_event_type */
 };
 
 /* An order to ct_remove, the context it is run in; and the answer. */
@@ -76,8 +80,10 @@ struct ct_removal {
 	__u32 table; /* buckets of the table that is meant: while there are two, their sizes differ */
 	__u32 removed; /* answer: flows that were alive */
 	__u32 pad;
+	struct ct_ban_key key; /* TELL: whose ban, */
+	struct ct_ban ban;     /* and which */
 };
-_Static_assert(sizeof(struct ct_removal) == 16 + 32, "no hidden padding");
+_Static_assert(sizeof(struct ct_removal) == 16 + 32 + 24 + 64, "no hidden padding");
 
 /* The most buckets of one CT_REMOVE_ALL. */
 #define CT_REMOVE_BUCKETS 64

@@ -33,18 +33,18 @@ enum ct_measure {
 
 /* The limits in force. User space writes it, word by word. */
 struct ct_limits {
-	__u32 action; /* enum ct_limit_action */
-	__u32 on_syn; /* 1: beginning is enough to be banned */
-	__u64 half_ns;			  /* half of the window */
-	__u32 most[CT_LIMIT_KINDS];	  /* in a window; 0: any number */
-	__u32 half_open[CT_LIMIT_KINDS];  /* the same of those without their handshake */
-	__u32 prefix[2];		  /* [v6] length of CT_LIMIT_PREFIX */
-	__u32 width, rows;		  /* of the sketch; its cells are ct_sketch */
-	__u64 ttl[CT_LIMIT_TTLS];	  /* ns, of the first ban and of the next; the last of all others */
-	__u64 forget_ns;		  /* a ban is the next one if it comes so soon after the last */
-	__u64 civil;			  /* CLOCK_REALTIME - CLOCK_BOOTTIME */
-	__u32 ttls;			  /* of `ttl` */
-	__u32 note;			  /* of ct_notes: the bans' reason */
+	__u32 action;			 /* enum ct_limit_action */
+	__u32 on_syn;			 /* 1: beginning is enough to be banned */
+	__u64 half_ns;			 /* half of the window */
+	__u32 most[CT_LIMIT_KINDS];	 /* in a window; 0: any number */
+	__u32 half_open[CT_LIMIT_KINDS]; /* the same of those without their handshake */
+	__u32 prefix[2];		 /* [v6] length of CT_LIMIT_PREFIX */
+	__u32 width, rows;		 /* of the sketch; its cells are ct_sketch */
+	__u64 ttl[CT_LIMIT_TTLS]; /* ns, of the first ban and of the next; the last of all others */
+	__u64 forget_ns;	  /* a ban is the next one if it comes so soon after the last */
+	__u64 civil;		  /* CLOCK_REALTIME - CLOCK_BOOTTIME */
+	__u32 ttls;		  /* of `ttl` */
+	__u32 note;		  /* of ct_notes: the bans' reason */
 };
 _Static_assert(sizeof(struct ct_limits) == 16 + 24 + 16 + 32 + 16 + 8, "no hidden padding");
 

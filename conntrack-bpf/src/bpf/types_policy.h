@@ -33,6 +33,7 @@ enum ct_ban_origin {
 	CT_ORIGIN_API,
 	CT_ORIGIN_THRESHOLD,
 	CT_ORIGIN_LIST, /* nobody's but that of lists */
+	CT_ORIGINS,
 };
 
 /* User space writes all of it, packets the three counts and `cleared`. */
@@ -117,7 +118,8 @@ struct ct_policy {
 	__u64 allow_count[2][129];
 	__u64 scope_count[3];
 };
-_Static_assert(sizeof(struct ct_policy) == 16 + 96 + 16 + 1024 + 56 + 4128 + 24, "no hidden padding");
+_Static_assert(sizeof(struct ct_policy) == 16 + 96 + 16 + 1024 + 56 + 4128 + 24,
+	       "no hidden padding");
 
 enum ct_scope {
 	CT_SCOPE_ANY,

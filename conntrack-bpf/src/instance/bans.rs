@@ -7,6 +7,7 @@ use conntrack_core::Ban;
 use conntrack_core::BanScope;
 use conntrack_core::BanSpec;
 use conntrack_core::BanTarget;
+use conntrack_core::LimitCounts;
 use conntrack_core::SketchConfig;
 use conntrack_core::Suspect;
 use conntrack_core::Threshold;
@@ -25,14 +26,17 @@ use crate::bans::ListSpec;
 use crate::bans::Listed;
 use crate::bans::Unbanned;
 use crate::bans::Walk;
+use crate::counters::Meter;
 use crate::datapath::Maps;
 use crate::error::Result;
 use crate::guard;
+use crate::guard::GuardNews;
 use crate::guard::Guarded;
 use crate::keeping::Folder;
 use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::records::Meta;
+use crate::remove;
 
 /// What keeps others, in this process and elsewhere, from changing it meanwhile.
 struct Turn<'a> {
@@ -72,6 +76,7 @@ impl Instance {
             Allow::of(&datapath.maps)?.check(&spec.target.net(), &guarded)?;
         }
         let ban = Bans::of(&datapath.maps)?.put(spec)?;
+        remove::tell(&datapath, &ban, true);
         if !ban.unconfirmed {
             self.keep_single(&datapath.maps)?;
         }
@@ -162,6 +167,9 @@ impl Instance {
         let _turn = self.turn("unbanning")?;
         let datapath = self.datapath();
         let unbanned = Bans::of(&datapath.maps)?.remove(net, scope)?;
+        for ban in &unbanned.removed {
+            remove::tell(&datapath, ban, false);
+        }
         if !unbanned.removed.is_empty() {
             self.keep_single(&datapath.maps)?;
         }
@@ -175,7 +183,8 @@ impl Instance {
     pub fn unban_all(&self) -> Result<u64> {
         let _turn = self.turn("unbanning")?;
         let datapath = self.datapath();
-        let count = Bans::of(&datapath.maps)?.clear()?;
+        let tell = |ban: &Ban| remove::tell(&datapath, ban, false);
+        let count = Bans::of(&datapath.maps)?.clear_telling(tell)?;
         if let Some(folder) = self.folder(&datapath.maps)? {
             folder.forget_lists()?;
             folder.save_single(&datapath.maps)?;
@@ -245,6 +254,23 @@ impl Instance {
         Allow::of(&datapath.maps)?.all()
     }
 
+    /// Finds out anew what must never be banned, as every command about bans does.
+    ///
+    /// # Errors
+    /// What the kernel says; `NotFound` if the namespace is gone.
+    pub fn find_guarded(&self) -> Result<()> {
+        let _turn = self.turn("renewing what is guarded")?;
+        self.renew_guard(&self.datapath().maps).map(drop)
+    }
+
+    /// Listens to what may change that.
+    ///
+    /// # Errors
+    /// What the kernel says; `NotFound` if the namespace is gone.
+    pub fn guard_news(&self) -> Result<GuardNews> {
+        GuardNews::open(self.netns()?)
+    }
+
     /// The limits on new connections in force; `None` if there are none.
     ///
     /// # Errors
@@ -279,6 +305,14 @@ impl Instance {
     /// The kernel refuses to map it.
     pub fn sketch(&self) -> Result<SketchConfig> {
         Ok(Limits::of(&self.datapath().maps)?.sketch())
+    }
+
+    /// What came of limits since it was set up.
+    ///
+    /// # Errors
+    /// The kernel refuses to map the counters.
+    pub fn limited(&self) -> Result<LimitCounts> {
+        Ok(Meter::map(&self.datapath())?.read().limits)
     }
 
     /// Sources that come near a limit.

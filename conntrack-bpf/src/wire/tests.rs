@@ -9,6 +9,7 @@ use conntrack_core::SctpState;
 use conntrack_core::Segment;
 use conntrack_core::TcpState;
 use conntrack_core::Timeout;
+use conntrack_core::stats::BAN_ORIGINS;
 use conntrack_core::stats::DROP_REASONS;
 use conntrack_core::stats::PASS_REASONS;
 
@@ -107,6 +108,14 @@ fn reasons_are_those_of_the_header() {
             "events",
         ),
         ("ct_gone", "CT_GONE_", &GoneReason::NAMES, "reasons"),
+        ("ct_ban_origin", "CT_ORIGIN_", &BAN_ORIGINS, "ct_origins"),
+        (
+            "ct_limited",
+            "CT_LIMITED_",
+            // The order of `LimitCounts::from`.
+            &["over", "banned", "no_room"],
+            "events",
+        ),
         (
             "ct_event_type",
             "CT_EVENT_",

@@ -356,7 +356,7 @@ pub(crate) struct StatsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = text::EVENTS)]
 pub(crate) struct EventsArgs {
-    /// Types, with commas: new, update, destroy, invalid, pressure
+    /// Types, with commas: new, update, destroy, invalid, pressure, ban, unban
     ///
     /// All but invalid, if none is named. invalid is a sample.
     #[arg(short = 'e', long = "type", value_name = "TYPE", value_delimiter = ',')]

@@ -140,13 +140,16 @@ Examples:
   {program} events
   {program} events --type new,destroy -p tcp --dport 443 -o jsonl
   {program} events --type pressure
+  {program} events --type ban,unban
 
 Up to eight can listen at once; each gets everything it asked for. The kernel
 never waits for a listener: what finds no room in its buffer is lost to it, and a
 `lost` line says how much, by type. A DESTROY comes when a packet needs the slot, or
 with the background sweep: at most `sweep.interval` (10 s) after the flow's time was
 up, at which instant it is gone for packets and `list`. Its reason is one of timeout,
-fin, rst, evicted, replaced, deleted, flushed.";
+fin, rst, evicted, replaced, deleted, flushed. Bans are told that commands, programs and
+limits make or change, and those that are taken back; not those of lists, nor that a
+ban's time is up. Of conditions only addresses and family concern them.";
 
 pub(super) const DELETE: &str = "\
 Examples:

@@ -18,6 +18,7 @@ use conntrack_core::Mode;
 use super::Context;
 use super::follow::Following;
 use super::follow::left_out;
+use super::keeper::Keeper;
 use super::now;
 use super::stats::Readings;
 use super::threshold;
@@ -27,6 +28,9 @@ use crate::failure::program;
 use crate::failure::say;
 use crate::output;
 use crate::signals::Signals;
+
+/// How often bans are looked after.
+const KEEP: Duration = Duration::from_secs(1);
 
 /// What is to be attached beyond the configuration, and for how long.
 #[derive(Debug, Default)]
@@ -230,9 +234,10 @@ fn keep(
     let mut following = following.transpose()?;
     let mut readings = Readings::begin(tracker)?;
     let mut next = Instant::now() + interval;
-    let mut banned = 0;
+    let mut keeper = Keeper::begin(tracker)?;
     loop {
-        let left = next.saturating_duration_since(Instant::now());
+        keeper.keep();
+        let left = next.saturating_duration_since(Instant::now()).min(KEEP);
         let ended = match &mut following {
             Some(following) => {
                 following.tell(tracker)?;
@@ -253,12 +258,6 @@ fn keep(
             say(format_args!("look for stacked devices: {error:#}"));
         }
         let stats = readings.next()?;
-        if stats.counters.limits.banned != banned {
-            banned = stats.counters.limits.banned;
-            if let Err(error) = tracker.save_bans() {
-                say(format_args!("keep bans: {error:#}"));
-            }
-        }
         let line = output::stats::one_line(now(), &stats);
         writeln!(io::stdout(), "{line}").map_err(Failure::output)?;
     }

@@ -17,6 +17,7 @@ use conntrack_core::AttachConfig;
 
 use super::Context;
 use super::attach;
+use super::keeper::Keeper;
 use crate::args::FollowArgs;
 use crate::failure::Failure;
 use crate::failure::say;
@@ -33,7 +34,9 @@ pub(crate) fn run(args: &FollowArgs, mut context: Context) -> Result<ExitCode, F
     attach::choose(&mut context, args.which.names(), args.mode)?;
     let tracker = context.open()?;
     let mut following = Following::begin(&tracker, &context.config.attach)?;
+    let mut keeper = Keeper::begin(&tracker)?;
     loop {
+        keeper.keep();
         let told = following.tell(&tracker);
         if told.is_ok() && signals.wait_with(&following, ALIVE)? {
             return Ok(ExitCode::SUCCESS);

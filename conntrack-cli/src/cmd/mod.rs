@@ -11,6 +11,7 @@ mod detach;
 mod doctor;
 mod events;
 mod follow;
+mod keeper;
 mod legacy;
 mod list;
 mod remove;

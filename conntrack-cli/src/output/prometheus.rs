@@ -46,6 +46,11 @@ fn traffic(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
     for (reason, count) in &counters.drops {
         family.sample(&[("reason", reason)], count)?;
     }
+    let help = "Packets dropped by bans, by whose these were.";
+    let mut family = Family::counter(out, "banned_packets_total", help)?;
+    for (origin, count) in &counters.banned {
+        family.sample(&[("origin", origin)], count)?;
+    }
     let limits = counters.limits;
     for (name, help, value) in [
         (

@@ -32,6 +32,9 @@ pub(crate) fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
     classes(counters, out)?;
     passed(&counters.passed_untracked, out)?;
     line(out, "dropped", words(nonzero(&counters.drops)))?;
+    if counters.drops.get("ban").is_some_and(|count| *count > 0) {
+        line(out, "  by bans of", words(nonzero(&counters.banned)))?;
+    }
     let limits = &counters.limits;
     if *limits != LimitCounts::default() {
         let (over, banned, no_room) = (limits.over, limits.banned, limits.no_room);

@@ -175,6 +175,19 @@ fn an_operator_cannot_ban_himself() {
         "{run:?}"
     );
 
+    // Nor does a limit that he has set too low: of others it bans who goes beyond it.
+    let run = place.conntrack("threshold set 3 action=ban ban_on=syn half_open=3");
+    assert_eq!(run.code, Some(0), "{run:?}");
+    for _ in 0..20 {
+        assert_eq!(place.over_ssh("true").code, Some(0));
+    }
+    session.talk();
+    let banned = place
+        .host
+        .run(&["banned", "--origin", "threshold", "-o", "json"]);
+    assert_eq!(banned.ok().trim(), "[]");
+    assert_eq!(place.host.run(&["threshold", "off"]).code, Some(0));
+
     // Where it is forced, he passes all the same, and so do his new sessions.
     let run = place.conntrack("ban 0.0.0.0/0 --force");
     assert_eq!(run.code, Some(0), "{run:?}");

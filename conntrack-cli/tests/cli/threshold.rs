@@ -3,19 +3,26 @@
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::process::Command;
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
 use nix::sys::socket::AddressFamily;
 use nix::sys::socket::SockFlag;
 use nix::sys::socket::SockType;
 use nix::sys::socket::SockaddrStorage;
 use nix::sys::socket::bind;
 use nix::sys::socket::socket;
+use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::events::Listening;
 use crate::netns::Netns;
 use crate::run::Run;
+use crate::run::finish;
 use crate::schema;
 
 /// It ended with this code and said this on stderr, nothing on stdout.
@@ -261,4 +268,109 @@ fn real_connections_are_limited_and_their_source_is_banned() {
     said(&unban, 0, "no longer banned");
     assert_eq!(scene.connect("10.9.0.7:0", 100), 100, "no limit any more");
     server.run(&["detach"]).ok();
+}
+
+#[test]
+#[ignore = "root"]
+fn bans_are_told_as_they_are_made_and_taken_back() {
+    let netns = Netns::new();
+    netns.run(&["attach", "lo"]).ok();
+    let args = ["-o", "jsonl", "--type", "ban,unban"];
+    let mut json = Listening::start(&netns, &args);
+    let mut text = Listening::start(&netns, &["--type", "ban,unban"]);
+    let poke = || drop(netns.run(&["ban", "198.51.100.1"]));
+    json.first(poke);
+    text.first(poke);
+    let scan = [
+        "ban",
+        "203.0.113.7",
+        "--ttl",
+        "10m",
+        "--reason",
+        "scan",
+        "--scope",
+        "tcp/22",
+    ];
+    netns.run(&scan);
+    netns.run(&["ban", "2001:db8::/48", "--dry-run"]);
+    netns.run(&["unban", "203.0.113.7"]);
+    netns.run(&["unban", "--all"]);
+    // Of the pokes there may have been several.
+    let next = |listening: &mut Listening| loop {
+        let line = listening.line();
+        if !line.contains("198.51.100.1") {
+            return line;
+        }
+    };
+    let mut event = || {
+        let event = schema::document("event", &next(&mut json));
+        schema::check("ban", &event["ban"]);
+        event
+    };
+    let scan = event();
+    assert_eq!(scan["event"], "ban");
+    let ban = &scan["ban"];
+    assert_eq!(
+        (&ban["addr"], &ban["scope"]),
+        (&"203.0.113.7".into(), &"tcp/22".into())
+    );
+    assert_eq!(
+        (&ban["origin"], &ban["reason"]),
+        (&"manual".into(), &"scan".into())
+    );
+    let left = ban["ttl_s"].as_u64().unwrap();
+    assert!((590..=600).contains(&left), "{left}");
+    let six = event();
+    assert_eq!(
+        (&six["ban"]["prefix"], &six["ban"]["dry_run"]),
+        (&48.into(), &true.into())
+    );
+    let back = event();
+    assert_eq!(
+        (&back["event"], &back["ban"]["addr"]),
+        (&"unban".into(), &"203.0.113.7".into())
+    );
+    let all = event();
+    assert_eq!(
+        (&all["event"], &all["ban"]["addr"]),
+        (&"unban".into(), &"2001:db8::".into())
+    );
+    json.interrupt();
+
+    let line = next(&mut text);
+    assert!(
+        line.contains("    [BAN] 203.0.113.7 tcp/22 origin=manual until="),
+        "{line}"
+    );
+    assert!(
+        line.ends_with(" packets=0 bytes=0 reason=\"scan\""),
+        "{line}"
+    );
+    text.interrupt();
+    netns.run(&["detach"]).ok();
+}
+
+/// What a host is changes while a tracker runs: it is not to be cut off by then.
+#[test]
+#[ignore = "root"]
+fn a_process_that_runs_keeps_the_guard_current() {
+    let scene = Scene::new();
+    let mut foreground = scene.server.command(&["attach", "inner", "--foreground"]);
+    let mut foreground = foreground.stdout(Stdio::null()).spawn().unwrap();
+    let ban = ["ban", "10.9.0.64/26", "--direction", "both"];
+    let banned = (0..100).any(|_| {
+        thread::sleep(Duration::from_millis(100));
+        scene.server.run(&ban).code == Some(0)
+    });
+    assert!(banned);
+    let ping = || {
+        let mut ping = Command::new("ping");
+        ping.args(["-c", "1", "-W", "1", "10.9.0.77"]);
+        scene.clients.inside(|| finish(&mut ping)).code == Some(0)
+    };
+    scene.server.ip("addr add 10.9.0.77/24 dev inner");
+    let passes = (0..10).any(|_| ping());
+    kill(Pid::from_raw(foreground.id() as i32), Signal::SIGINT).unwrap();
+    assert!(foreground.wait().unwrap().success());
+    assert!(passes, "its own new address is guarded");
 }

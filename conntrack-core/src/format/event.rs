@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::ban::Ban;
 use crate::event::Event;
 use crate::event::EventType;
 use crate::event::What;
@@ -15,7 +16,8 @@ pub struct EventLine<'a>(&'a Event);
 /// The line that `conntrack -E -o timestamp` prints for an event:
 /// `[1795197057.184187]` and a tab, `    [NEW] tcp      6 120 SYN_SENT src=…`.
 /// Counters are in DESTROY only, with its reason at the end. What
-/// conntrack-tools does not have looks alike: `[INVALID]`, `[PRESSURE]`, `[LOST]`.
+/// conntrack-tools does not have looks alike: `[INVALID]`, `[PRESSURE]`, `[BAN]`, `[UNBAN]`,
+/// `[LOST]`.
 pub fn event_line(event: &Event) -> EventLine<'_> {
     EventLine(event)
 }
@@ -42,6 +44,7 @@ impl fmt::Display for EventLine<'_> {
                 let (flows, max) = (pressure.flows, pressure.max);
                 write!(f, "{family} {level} flows={flows} max={max}")
             }
+            What::Ban(ban) | What::Unban(ban) => write_ban(f, ban),
             What::Lost(lost) => {
                 write!(f, "{} events", lost.total())?;
                 let types = EventType::ALL.into_iter().filter(|kind| lost.of(*kind) > 0);
@@ -50,6 +53,21 @@ impl fmt::Display for EventLine<'_> {
                     .try_for_each(|kind| write!(f, " {kind}={}", lost.of(kind)))
             }
         }
+    }
+}
+
+fn write_ban(f: &mut fmt::Formatter<'_>, ban: &Ban) -> fmt::Result {
+    write!(f, "{} origin={}", ban.target, ban.origin)?;
+    if let Some(until) = ban.until {
+        write!(f, " until={until}")?;
+    }
+    if ban.dry_run {
+        f.write_str(" dry-run")?;
+    }
+    write!(f, " packets={} bytes={}", ban.hits, ban.bytes)?;
+    match ban.reason.as_str() {
+        "" => Ok(()),
+        reason => write!(f, " reason={reason:?}"),
     }
 }
 
