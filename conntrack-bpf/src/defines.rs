@@ -18,6 +18,8 @@ pub const ABI: u32 = define(b"#define CT_ABI ");
 
 /// Slots of a bucket.
 pub(crate) const SLOTS: u32 = define(b"#define CT_SLOTS ");
+/// Dropped sources that a CPU remembers.
+pub(crate) const HINTS: u32 = define(b"#define CT_HINTS ");
 /// Who can listen to events at once.
 pub(crate) const LISTENERS: u32 = define(b"#define CT_LISTENERS ");
 /// Named lists of bans.

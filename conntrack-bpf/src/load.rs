@@ -17,6 +17,7 @@ use crate::datapath::Entry;
 use crate::datapath::LoadOptions;
 use crate::datapath::Maps;
 use crate::datapath::Programs;
+use crate::defines::HINTS;
 use crate::defines::IFACES;
 use crate::error::Context;
 use crate::error::Error;
@@ -247,6 +248,7 @@ fn open<'a>(
         // And that of the program that moves flows.
         (&mut open.maps.ct_scratch, cpus + 1),
         (&mut open.maps.ct_csums, cpus),
+        (&mut open.maps.ct_hints, cpus * HINTS),
         (&mut open.maps.ct_ifstats, cpus * IFACES),
     ];
     for (map, entries) in sizes {

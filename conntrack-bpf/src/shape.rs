@@ -14,6 +14,7 @@ use libbpf_rs::ProgramType;
 
 use crate::datapath::MAP_NAMES;
 use crate::defines::ABI;
+use crate::defines::HINTS;
 use crate::defines::IFACES;
 use crate::defines::LISTENERS;
 use crate::defines::LISTS;
@@ -187,6 +188,7 @@ pub(crate) fn other_maps_bytes(sketch: SketchConfig) -> u64 {
         Shape::array(size_of::<types::ct_meta>(), 1),
         Shape::array(size_of::<types::ct_work>(), sys::possible_cpus() + 1),
         Shape::array(size_of::<types::ct_csum>(), sys::possible_cpus()),
+        Shape::array(size_of::<types::ct_hint>(), sys::possible_cpus() * HINTS),
         Shape::array(size_of::<types::rodata>(), 1),
     ];
     let sum: u64 = shapes.chain(private).map(Shape::bytes).sum();

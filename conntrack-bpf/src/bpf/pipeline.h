@@ -182,6 +182,8 @@ static __always_inline enum ct_verdict ct_track(struct ct_work *w, struct ct_cpu
 	w->limit.asked = 0;
 	if (ct_stray_dropped(w, parsed))
 		return CT_VERDICT_DROP;
+	if (parsed == CT_PARSED && w->pkt.kind == CT_KIND_FLOW && ct_hint_dropped(w))
+		return CT_VERDICT_DROP;
 	ct_as_whole(&w->pkt, &w->frame);
 	if (w->frame.fragmented && !ct_frag_begin(w))
 		return ct_frag_leave(w);

@@ -15,7 +15,7 @@
 #ifndef CT_POLICY_H
 #define CT_POLICY_H
 
-#include "ban.h"
+#include "hint.h"
 
 /*
  * Of IPv4 the /24, of IPv6 the /64: what is banned by itself is in one shard. User space
@@ -68,6 +68,8 @@ static __always_inline int ct_judge(struct ct_work *w, int found, int v6)
 	struct ct_ref ref = {};
 	__u64 word;
 
+	if (verdict == CT_VERDICT_DROP && w->ask.source)
+		ct_hint_take(w);
 	if (!found)
 		return verdict;
 	head = ct_any_bucket(w->taken_bucket, v6);

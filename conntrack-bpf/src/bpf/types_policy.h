@@ -53,6 +53,16 @@ struct ct_ban {
 };
 _Static_assert(sizeof(struct ct_ban) == 64, "one cache line");
 
+/* Sources that a CPU remembers it has dropped. */
+#define CT_HINTS 256
+
+struct ct_hint {
+	__u32 addr[4]; /* network order as loaded */
+	__u32 family;  /* 4 or 6; 0: none */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct ct_hint) == 24, "no hidden padding");
+
 /* Why an address is never banned, a bit each. */
 #define CT_ALLOW_GUARD	1 /* this host needs it, or its operator's session does */
 #define CT_ALLOW_LIST	2 /* the operator said so, */

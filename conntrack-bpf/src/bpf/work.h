@@ -45,6 +45,7 @@ struct ct_work {
 	struct ct_pick pick;
 	struct ct_ask ask;
 	struct ct_limit_ask limit;
+	__u64 dropped;	  /* when a banned source was last dropped; hint.h */
 	__u64 invalid_at; /* when an INVALID packet was last told of */
 	struct ct_event event;
 };
