@@ -44,6 +44,7 @@ soak: ## MINUTES=30 of real traffic compared with nf_conntrack, then kills and r
 	@scripts/setup.sh test
 	CONNTRACK_SOAK_SECONDS=$$(($(MINUTES) * 60)) CONNTRACK_KILLS=200 $(if $(SEED),CONNTRACK_SEED=$(SEED)) \
 		$(CARGO) test $(LOCKED) $(ROOT_RUNNER) -p conntrack-xdp --test soak --test kills -- --ignored --test-threads=1 --nocapture
+	CONNTRACK_PROBES=10000000 $(CARGO) test $(LOCKED) $(ROOT_RUNNER) -p conntrack-bpf --test bans_many -- --ignored --test-threads=1 --nocapture
 	CONNTRACK_RESIZES=$(RESIZES) CONNTRACK_RESIZE_KILLS=all $(CARGO) test $(LOCKED) $(ROOT_RUNNER) -p conntrack-xdp \
 		--test resize --test resize_killed -- --ignored --test-threads=1 --nocapture
 

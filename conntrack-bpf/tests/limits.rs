@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::SECOND;
 use common::banned::Host;
+use common::banned::Spoofed;
 use common::banned::Via;
 use common::packet::*;
 use conntrack_bpf::datapath::Entry;
@@ -419,24 +420,6 @@ fn another_window_begins_anew() {
     assert_eq!((set.new, set.window), (20, Duration::from_secs(3600)));
 }
 
-/// A SYN whose source, and its port, are written over.
-struct Spoofed(Vec<u8>);
-
-impl Spoofed {
-    const SOURCE: usize = 14 + 12;
-    const PORT: usize = 14 + 20;
-
-    fn new() -> Self {
-        Self(syn("0.0.0.0", 1).frame())
-    }
-
-    fn of(&mut self, source: u32, port: u16) -> &[u8] {
-        self.0[Self::SOURCE..][..4].copy_from_slice(&source.to_be_bytes());
-        self.0[Self::PORT..][..2].copy_from_slice(&port.to_be_bytes());
-        &self.0
-    }
-}
-
 /// A flood whose every packet has another source, within one window, and beside it
 /// sources that begin a connection now and then; and one that does it too often.
 #[test]
@@ -521,7 +504,7 @@ fn bans_by_packets_are_told_and_counted_by_whose_they_are() {
     for port in 1..20 {
         host.drops(&syn_to("2001:db8::7", port, "[fd00::1]:80"));
     }
-    let mut next = |listener: &mut Listener| match listener.next_event().expect("an event")?.what {
+    let next = |listener: &mut Listener| match listener.next_event().expect("an event")?.what {
         What::Ban(ban) => Some(*ban),
         other => panic!("{other:?}"),
     };

@@ -22,6 +22,8 @@ use nix::time::clock_gettime;
 use super::Lab;
 use super::SECOND;
 use super::packet::Packet;
+use super::packet::SYN;
+use super::packet::end;
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -182,4 +184,23 @@ impl Host {
 /// A wish of a text, for ever.
 pub(crate) fn spec(text: &str) -> BanSpec {
     text.parse().expect(text)
+}
+
+/// A SYN whose source, and its port, are written over.
+pub(crate) struct Spoofed(Vec<u8>);
+
+impl Spoofed {
+    const SOURCE: usize = 14 + 12;
+    const PORT: usize = 14 + 20;
+
+    pub(crate) fn new() -> Self {
+        let packet = Packet::tcp(end("0.0.0.0:1"), end("10.0.0.1:80"));
+        Self(packet.flags(SYN).seq(99).ack(0).frame())
+    }
+
+    pub(crate) fn of(&mut self, source: u32, port: u16) -> &[u8] {
+        self.0[Self::SOURCE..][..4].copy_from_slice(&source.to_be_bytes());
+        self.0[Self::PORT..][..2].copy_from_slice(&port.to_be_bytes());
+        &self.0
+    }
 }
