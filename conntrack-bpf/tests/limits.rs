@@ -19,6 +19,9 @@ use conntrack_core::EventType;
 use conntrack_core::FlowFilter;
 use conntrack_core::Measure;
 use conntrack_core::What;
+use ipnet::IpNet;
+use libbpf_rs::MapCore;
+use libbpf_rs::MapFlags;
 use nix::time::ClockId;
 use nix::time::clock_gettime;
 
@@ -527,4 +530,52 @@ fn bans_by_packets_are_told_and_counted_by_whose_they_are() {
     // Seven of each pass, the eighth is dropped by the limit, the others by the ban.
     assert_eq!((banned["threshold"], banned["api"]), (12 + 11, 1));
     assert_eq!((banned["manual"], banned["list"]), (0, 0));
+}
+
+/// Packets ban while user space bans and unbans: what both count of bans comes out even.
+#[test]
+#[ignore = "root"]
+fn bans_by_packets_and_by_commands_do_not_lose_count() {
+    let rounds: u16 = if common::in_kernel_matrix() { 10 } else { 200 };
+    let mut host = Host::with(&[Entry::Xdp], |config| {
+        (config.table.max_flows, config.table.max_flows_v6) = (1000, Some(1000));
+    });
+    host.limit(&[("new", "2"), ("action", "ban"), ("ban_on", "syn")]);
+    let length = u32::try_from(Spoofed::new().of(0, 1).len()).expect("a frame");
+    host.lab.replayer.set(host.now, length);
+    let host = &host;
+    common::cpus::on_two_cpus(|thread| {
+        let mut frame = Spoofed::new();
+        for round in 0..rounds {
+            for n in 0..20_u8 {
+                let source = std::net::Ipv4Addr::new(203, 0, 113, n);
+                if thread == 0 {
+                    for port in 0..8 {
+                        host.lab.run(frame.of(source.to_bits(), round * 8 + port));
+                    }
+                } else {
+                    let net = IpNet::from(std::net::IpAddr::from(source));
+                    host.bans().remove(net, None).expect("unban");
+                    host.ban_text(&format!("198.51.100.{n}"));
+                    host.unban(&format!("198.51.100.{n}/32"));
+                }
+            }
+        }
+    });
+    assert!(
+        host.lab.counters().limits.banned > 20,
+        "they were banned again"
+    );
+    host.limits().set(None).expect("no limit");
+    host.bans().clear().expect("clear");
+    let key = 0_u32.to_ne_bytes();
+    let policy = host.lab.datapath.maps.policy.lookup(&key, MapFlags::ANY);
+    let policy = policy.expect("read").expect("it is there");
+    // `active`, `scopes`, `bans`; `kept` and the counts of bans.
+    assert!(
+        policy[..64].iter().all(|byte| *byte == 0),
+        "{:?}",
+        &policy[..64]
+    );
+    assert!(policy[1152..3272].iter().all(|byte| *byte == 0));
 }

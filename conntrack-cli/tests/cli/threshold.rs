@@ -151,6 +151,12 @@ fn limits_are_set_shown_and_ended() {
         "{text}"
     );
 
+    // Other programs and other tables know them as well.
+    netns.run(&["upgrade"]);
+    let resize = netns.run(&["resize", "--max-flows", "1000"]);
+    assert_eq!(resize.code, Some(0), "{resize:?}");
+    assert_eq!(limits(&netns), json);
+
     // What is refused changes nothing.
     said(
         &netns.run(&["threshold", "set", "new=60", "news=1"]),
