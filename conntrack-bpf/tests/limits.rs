@@ -499,8 +499,10 @@ fn bans_by_packets_are_told_and_counted_by_whose_they_are() {
         ..Wish::default()
     };
     let mut all = Listener::new(&host.lab.datapath, &wish(FlowFilter::default())).expect("listen");
-    let mut filter = FlowFilter::default();
-    filter.src = Some("2001:db8::/32".parse().expect("a network"));
+    let filter = FlowFilter {
+        src: Some("2001:db8::/32".parse().expect("a network")),
+        ..FlowFilter::default()
+    };
     let mut some = Listener::new(&host.lab.datapath, &wish(filter)).expect("listen");
     host.limit(&[("new", "5"), ("action", "ban"), ("ban_on", "syn")]);
     begin(&mut host, "203.0.113.7", 1, 20);

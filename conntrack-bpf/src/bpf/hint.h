@@ -35,9 +35,8 @@ static __always_inline int ct_hint_is(const struct ct_hint *hint, const struct c
 {
 	if (hint->family != pkt->family || hint->addr[0] != pkt->src[0])
 		return 0;
-	return pkt->family == 4 ||
-	       (hint->addr[1] == pkt->src[1] && hint->addr[2] == pkt->src[2] &&
-		hint->addr[3] == pkt->src[3]);
+	return pkt->family == 4 || (hint->addr[1] == pkt->src[1] && hint->addr[2] == pkt->src[2] &&
+				    hint->addr[3] == pkt->src[3]);
 }
 
 /* The packet's source was dropped. */
