@@ -89,19 +89,24 @@ __weak __noinline __u32 ct_sketch_count(struct ct_work *w, int more)
 	return least;
 }
 
-/* One more of a suspect, if that is not beyond w->limit.most; else returns 1. */
+/*
+ * One more of a suspect, if that is not beyond w->limit.most; else returns 1. The key is
+ * copied, for Linux 6.1 takes none from what a global function is handed.
+ */
 __weak __noinline int ct_suspect_more(struct ct_work *w)
 {
 	struct ct_suspect *suspect, first = {};
+	struct ct_limit_key key;
 
 	if (!w)
 		return 0;
-	suspect = bpf_map_lookup_elem(&ct_suspects, &w->limit.key);
+	key = w->limit.key;
+	suspect = bpf_map_lookup_elem(&ct_suspects, &key);
 	if (!suspect) {
 		first.rate.word = ct_rate_of(w->limit.half, 1, 0);
 		first.last = w->pkt.now;
 		/* Another CPU may be first: then this event is not counted. */
-		bpf_map_update_elem(&ct_suspects, &w->limit.key, &first, BPF_NOEXIST);
+		bpf_map_update_elem(&ct_suspects, &key, &first, BPF_NOEXIST);
 		return 0;
 	}
 	suspect->last = w->pkt.now;
@@ -116,10 +121,12 @@ __weak __noinline int ct_suspect_more(struct ct_work *w)
 __weak __noinline int ct_suspect_less(struct ct_work *w)
 {
 	struct ct_suspect *suspect;
+	struct ct_limit_key key;
 
 	if (!w)
 		return 0;
-	suspect = bpf_map_lookup_elem(&ct_suspects, &w->limit.key);
+	key = w->limit.key;
+	suspect = bpf_map_lookup_elem(&ct_suspects, &key);
 	if (suspect)
 		ct_rate_count(w, &suspect->rate, 0);
 	return 0;
