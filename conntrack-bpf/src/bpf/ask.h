@@ -47,7 +47,9 @@ struct ct_limit_ask {
 	struct ct_limit_key key; /* of whom, and of what */
 	__u32 half, then;	 /* halves of the window: now, and when the flow began */
 	__u32 most;
-	__u32 asked; /* this packet was counted */
+	__u32 asked;  /* this packet was counted */
+	__u32 shaken; /* with it a handshake has come through, which is to be counted */
+	__u32 pad;
 };
 
 /* A packet begins. */

@@ -348,7 +348,8 @@ __weak __noinline int ct_limit_through(struct ct_work *w, __u32 kind)
 
 /*
  * A packet has changed the word of its flow, which was `before`. If it is the one by which
- * a TCP handshake comes through, its sender is really there.
+ * a TCP handshake comes through, its sender is really there; that is counted once the step
+ * has returned, for their stacks would add up.
  */
 static __always_inline void ct_limit_settled(struct ct_work *w, const struct ct_flow *flow,
 					     enum ct_dir dir, __u64 before, __u64 word)
@@ -359,8 +360,17 @@ static __always_inline void ct_limit_settled(struct ct_work *w, const struct ct_
 		return;
 	w->limit.half = ct_half_of(w->pkt.now);
 	w->limit.then = ct_half_of(flow->start);
+	w->limit.shaken = 1;
+}
+
+__weak __noinline int ct_limit_shaken(struct ct_work *w)
+{
+	if (!w)
+		return 0;
+	w->limit.shaken = 0;
 	for (__u32 kind = 0; kind < CT_LIMIT_KINDS; kind++)
 		ct_limit_through(w, kind);
+	return 0;
 }
 
 #endif

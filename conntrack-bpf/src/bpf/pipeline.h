@@ -124,6 +124,8 @@ static __always_inline enum ct_verdict ct_track_flow(struct ct_work *w, struct c
 		if (next == CT_DONE)
 			return CT_VERDICT_PASS;
 		next = ct_go_through(w, v6, next);
+		if (w->limit.shaken)
+			ct_limit_shaken(w);
 		if (next == CT_BEGIN)
 			next = v6 ? ct_begin6(w) : ct_begin4(w);
 		if (next == CT_CREATE)
@@ -180,6 +182,7 @@ static __always_inline enum ct_verdict ct_track(struct ct_work *w, struct ct_cpu
 	ct_count_packet(cpu, w->cpu, &w->pkt, iface);
 	ct_ask_begin(&w->ask, egress);
 	w->limit.asked = 0;
+	w->limit.shaken = 0;
 	if (ct_stray_dropped(w, parsed))
 		return CT_VERDICT_DROP;
 	if (parsed == CT_PARSED && w->pkt.kind == CT_KIND_FLOW && ct_hint_dropped(w))
