@@ -39,7 +39,6 @@ mod remove;
 mod replay;
 #[cfg(feature = "async")]
 mod stream;
-
 mod tracker;
 
 pub use bans::Bans;

@@ -116,7 +116,13 @@ impl<'a> Limits<'a> {
         // Packets look for what they are going to make, before they do.
         let wider: Vec<_> = nets.iter().copied().chain(self.kept_now()).collect();
         policy.keep(&wider, &[ANY, PORT]);
-        self.shared.store(bytes_of(&limits));
+        // What is done comes last: until then the rest is not whole.
+        let mut rest = limits;
+        let now = self.raw();
+        (rest.action, rest.on_syn) = (now.action, now.on_syn);
+        self.shared.store(bytes_of(&rest));
+        let first = bytes_of(&limits).first_chunk();
+        self.switch(first.map_or(0, |word| u64::from_ne_bytes(*word)));
         thread::sleep(PACKET);
         policy.keep(&nets, &scopes);
         Ok(())

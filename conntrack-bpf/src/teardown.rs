@@ -13,6 +13,7 @@ use libbpf_rs::MapHandle;
 
 use crate::attach;
 use crate::clsact;
+use crate::counters::Meter;
 use crate::datapath::Datapath;
 use crate::devices;
 use crate::error::Context;
@@ -215,6 +216,11 @@ fn keep_bans(dir: &PinDir) {
     let Some(folder) = Folder::of(&datapath.meta.state, dir.instance()) else {
         return;
     };
+    // Others are kept when they are made; nothing is written over for none.
+    let banned = Meter::map(&datapath).map_or(0, |meter| meter.read().limits.banned);
+    if banned == 0 {
+        return;
+    }
     let kept = dir
         .lock_policy("keeping bans")
         .and_then(|_lock| folder.save_single(&datapath.maps));

@@ -208,11 +208,7 @@ fn foreground_ends_with_the_process() {
     ];
     let ours = ["attach", "lo", "--foreground", "--interval", "0.2"];
     for (args, signal, words) in [
-        (
-            &older[..],
-            Signal::SIGINT,
-            &["not enforced yet", "not done yet"][..],
-        ),
+        (&older[..], Signal::SIGINT, &["not done yet"][..]),
         (&ours[..], Signal::SIGTERM, &[]),
     ] {
         let mut child = netns

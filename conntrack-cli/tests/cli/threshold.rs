@@ -152,7 +152,8 @@ fn limits_are_set_shown_and_ended() {
     );
 
     // Other programs and other tables know them as well.
-    netns.run(&["upgrade"]);
+    let upgrade = netns.run(&["upgrade"]);
+    assert_eq!(upgrade.code, Some(0), "{upgrade:?}");
     let resize = netns.run(&["resize", "--max-flows", "1000"]);
     assert_eq!(resize.code, Some(0), "{resize:?}");
     assert_eq!(limits(&netns), json);
