@@ -24,8 +24,9 @@ pub enum ThresholdAction {
     /// The packets that would begin them are dropped.
     #[default]
     Drop = 2,
-    /// The same, and the source is banned: once it has shown that it is there, see
-    /// [`BanOn`].
+    /// The source is banned, once it has shown that it is there: see [`BanOn`]. Until
+    /// then what of its TCP connections is half-open and too much is dropped, and of other
+    /// protocols what is too much.
     Ban = 3,
 }
 
@@ -67,8 +68,9 @@ impl FromStr for ThresholdAction {
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Default)]
 pub enum BanOn {
     /// Handshakes of TCP that have come through: whoever sends the last packet of one
-    /// has received the second, so the address is its own. Other protocols have none,
-    /// and nobody is banned for them; what is too much is dropped.
+    /// has received the second, unless he forges that one as well, or guesses its number.
+    /// Other protocols have none, and nobody is banned for them; what is too much is
+    /// dropped.
     #[default]
     Handshake,
     /// The packet that begins a connection. Its source can be forged: whoever sends
@@ -542,7 +544,8 @@ fn measure_text<S: serde::Serializer>(measure: &Measure, serializer: S) -> Resul
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct LimitCounts {
-    /// Connections that were too much, whatever was done about them.
+    /// Packets that would have begun a connection too much, whatever was done about them;
+    /// a SYN that comes again counts again.
     pub over: u64,
     /// Times that a source was banned.
     pub banned: u64,

@@ -3,7 +3,7 @@
  * Limits on how many connections a source may begin, asked where one is about to begin.
  * What comes in is limited, never what this host sends.
  *
- * Two stages. The sketch counts everybody, in little memory, and never too little; but
+ * Two stages. The sketch counts everybody, in little memory; but
  * sources share its cells, so it may say too much. Whom it puts beyond half of a limit is
  * counted exactly as well, in a map of suspects, from then on; and only what that count
  * says has consequences. So nobody pays for others. A source may begin half of the limit
