@@ -23,13 +23,30 @@
 
 #define CT_PULL 2048 /* bytes of headers asked for when a packet's are not in one piece */
 
-/* SYN, FIN and RST delimit durations; they are stamped precisely. After parsing. */
-static __always_inline void ct_stamp(struct ct_pkt *pkt)
+/*
+ * The coarse clock, asked once a tick. Another CPU may have moved jiffies on and be about
+ * to move that clock: what is kept until the next tick is two ticks behind at most.
+ */
+static __always_inline __u64 ct_now_of_tick(struct ct_work *w)
 {
-	int precise = pkt->proto == IPPROTO_TCP &&
-		      (pkt->tcp_flags & (CT_TCP_SYN | CT_TCP_FIN | CT_TCP_RST));
+	__u64 tick = bpf_jiffies64();
 
-	pkt->now = precise ? ct_now() : ct_now_coarse();
+	if (cfg_replay)
+		return ct_replay.now;
+	if (w->tick != tick) {
+		w->tick = tick;
+		w->tick_now = ct_now_coarse();
+	}
+	return w->tick_now;
+}
+
+/* SYN, FIN and RST delimit durations; they are stamped precisely. After parsing. */
+static __always_inline void ct_stamp(struct ct_work *w)
+{
+	int precise = w->pkt.proto == IPPROTO_TCP &&
+		      (w->pkt.tcp_flags & (CT_TCP_SYN | CT_TCP_FIN | CT_TCP_RST));
+
+	w->pkt.now = precise ? ct_now() : ct_now_of_tick(w);
 }
 
 /* Takes the scratch, unless a packet that this one has interrupted is using it. */
@@ -70,7 +87,7 @@ int ct_xdp(struct xdp_md *ctx)
 	ct_pkt_begin(&w->pkt, &w->frame, 1, ctx->ingress_ifindex);
 	w->frame.wire_len = cfg_replay ? ct_replay.wire_len : ctx->data_end - ctx->data;
 	pass = ct_parse(&m, &w->frame, &w->pkt, iface && (iface->flags & CT_IF_RAW_IP));
-	ct_stamp(&w->pkt);
+	ct_stamp(w);
 	verdict = ct_track(w, cpu, pass, iface, 0);
 	ct_work_end(w);
 	return verdict == CT_VERDICT_DROP ? XDP_DROP : XDP_PASS;
@@ -131,7 +148,7 @@ static __always_inline int ct_tc(struct __sk_buff *skb, const struct ct_iface *i
 	}
 	w->cpu = number;
 	pass = ct_parse_skb(skb, w, iface && (iface->flags & CT_IF_RAW_IP));
-	ct_stamp(&w->pkt);
+	ct_stamp(w);
 	verdict = ct_track(w, cpu, pass, iface, egress);
 	ct_work_end(w);
 	return verdict == CT_VERDICT_DROP ? TC_ACT_SHOT : TC_ACT_UNSPEC;

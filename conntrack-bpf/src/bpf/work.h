@@ -46,6 +46,8 @@ struct ct_work {
 	struct ct_ask ask;
 	struct ct_limit_ask limit;
 	__u64 dropped;	  /* when a banned source was last dropped; hint.h */
+	__u64 tick;	  /* jiffies when the coarse clock was last asked, */
+	__u64 tick_now;	  /* and what it said */
 	__u64 invalid_at; /* when an INVALID packet was last told of */
 	struct ct_event event;
 };
