@@ -89,6 +89,8 @@ pub use conntrack_core::FlowFilter;
 pub use conntrack_core::FlowKey;
 pub use conntrack_core::FlowState;
 pub use conntrack_core::GoneReason;
+pub use conntrack_core::Health;
+pub use conntrack_core::HealthConfig;
 pub use conntrack_core::Hook;
 pub use conntrack_core::Hooks;
 pub use conntrack_core::InterfacePattern;

@@ -36,7 +36,7 @@ fn wire() -> (Netns, Netns) {
     (here, there)
 }
 
-const MAPS: [&str; 22] = [
+const MAPS: [&str; 23] = [
     "map_allow",
     "map_attach",
     "map_bans",
@@ -53,6 +53,7 @@ const MAPS: [&str; 22] = [
     "map_replay",
     "map_rings",
     "map_settings",
+    "map_side",
     "map_sketch",
     "map_strikes",
     "map_suspects",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conntrack_core::Config;
+use conntrack_core::HealthConfig;
 use conntrack_core::SketchConfig;
 use conntrack_core::Sysctls;
 use conntrack_core::TableConfig;
@@ -28,6 +29,7 @@ pub use crate::programs::Entry;
 pub use crate::programs::Programs;
 use crate::records::Meta;
 use crate::shape;
+use crate::side;
 use crate::sizing;
 use crate::sys;
 use crate::sys::BpfObject;
@@ -43,6 +45,7 @@ pub struct LoadOptions {
     pub(crate) sweep: Duration,
     pub(crate) max_bans: u32,
     pub(crate) sketch: SketchConfig,
+    pub(crate) health: HealthConfig,
     pub(crate) replay: bool,
     pub(crate) single_buffer: bool,
     pub(crate) entries: Vec<Entry>,
@@ -57,6 +60,7 @@ impl LoadOptions {
             sweep: config.sweep.interval(),
             max_bans: config.bans.max,
             sketch: config.sketch,
+            health: config.health,
             replay: false,
             single_buffer: false,
             entries: Entry::ALL.to_vec(),
@@ -94,7 +98,7 @@ impl LoadOptions {
         for (word, bytes) in hash_seed.iter_mut().zip(words) {
             *word = u32::from_ne_bytes(*bytes);
         }
-        let [max_flows4, max_flows6] = sizing::table_flows(&self.table, self.sketch)?;
+        let [max_flows4, max_flows6] = sizing::table_flows(&self.table, self.sketch, self.health)?;
         Ok(Meta {
             abi: ABI,
             buckets4: buckets(max_flows4),
@@ -103,6 +107,7 @@ impl LoadOptions {
             created: sys::boottime_ns(),
             max_flows4: max_flows4.into(),
             max_flows6: max_flows6.into(),
+            health: side::groups(self.health),
             version: VERSION.to_owned(),
             ..Meta::default()
         })
@@ -122,7 +127,7 @@ pub(crate) fn buckets(max_flows: u32) -> u32 {
 }
 
 /// Names of the maps, as their pins have them.
-pub(crate) const MAP_NAMES: [&str; 22] = [
+pub(crate) const MAP_NAMES: [&str; 23] = [
     "table4",
     "table6",
     "cpu",
@@ -145,6 +150,7 @@ pub(crate) const MAP_NAMES: [&str; 22] = [
     "sketch",
     "suspects",
     "strikes",
+    "side",
 ];
 /// Names of the tables that are to take the place of those there are.
 pub(crate) const NEXT_NAMES: [&str; 2] = ["next4", "next6"];
@@ -177,6 +183,7 @@ pub struct Maps {
     pub sketch: MapHandle,
     pub suspects: MapHandle,
     pub strikes: MapHandle,
+    pub side: MapHandle,
 }
 
 impl Maps {
@@ -205,6 +212,7 @@ impl Maps {
             sketch,
             suspects,
             strikes,
+            side,
         ] = MAP_NAMES;
         let mut named = vec![
             (table4, &self.table4),
@@ -229,6 +237,7 @@ impl Maps {
             (sketch, &self.sketch),
             (suspects, &self.suspects),
             (strikes, &self.strikes),
+            (side, &self.side),
         ];
         let next = [self.next4.as_ref(), self.next6.as_ref()];
         let next = NEXT_NAMES.into_iter().zip(next);
@@ -264,6 +273,7 @@ impl Maps {
             sketch: own(&self.sketch)?,
             suspects: own(&self.suspects)?,
             strikes: own(&self.strikes)?,
+            side: own(&self.side)?,
             sweep: own(&self.sweep)?,
             meta: own(&self.meta)?,
             attach: own(&self.attach)?,
@@ -367,6 +377,7 @@ impl Datapath {
             sketch: open("sketch")?,
             suspects: open("suspects")?,
             strikes: open("strikes")?,
+            side: open("side")?,
             meta: open_map(dir, "meta")?,
         };
         let programs = Programs {

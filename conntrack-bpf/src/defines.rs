@@ -8,6 +8,7 @@ pub(crate) const HEADERS: &str = concat!(
     include_str!("bpf/types_event.h"),
     include_str!("bpf/types_limit.h"),
     include_str!("bpf/types_policy.h"),
+    include_str!("bpf/types_side.h"),
     include_str!("bpf/types_setup.h")
 );
 
@@ -28,6 +29,13 @@ pub(crate) const LISTS: u32 = define(b"#define CT_LISTS ");
 pub(crate) const SUSPECTS: u32 = define(b"#define CT_LIMIT_SUSPECTS ");
 /// Sources whose earlier bans are known.
 pub(crate) const STRIKES: u32 = define(b"#define CT_LIMIT_STRIKES ");
+/// Entries of a row of what is known beside the flows.
+pub(crate) const SIDE_WAYS: u32 = define(b"#define CT_SIDE_WAYS");
+/// Groups of measures.
+pub(crate) const HEALTH_RTT: u32 = define(b"#define CT_HEALTH_RTT");
+pub(crate) const HEALTH_LOSS: u32 = define(b"#define CT_HEALTH_LOSS");
+pub(crate) const HEALTH_ON: u32 = define(b"#define CT_HEALTH_ON");
+pub(crate) const HEALTH_WINDOW: u32 = define(b"#define CT_HEALTH_WINDOW");
 /// Buckets that one run of `ct_remove` takes.
 pub(crate) const REMOVE_BUCKETS: u32 = define(b"#define CT_REMOVE_BUCKETS ");
 /// Buckets that one run of `ct_evacuate_some` takes.

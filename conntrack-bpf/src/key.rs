@@ -132,8 +132,8 @@ impl RawKey {
         })
     }
 
-    /// `ct_hash_key()`.
-    pub(crate) fn places(&self, seed: &Seed, buckets: u32) -> Places {
+    /// `ct_hash_key()`: all bits.
+    pub(crate) fn hash(&self, seed: &Seed) -> u64 {
         let ports = (u32::from(self.hi_port_be) << 16) | u32::from(self.lo_port_be);
         let protocol = u32::from(self.protocol.0);
         let mut sum = nh(self.lo[0], self.hi[0], seed[0], seed[1]);
@@ -144,7 +144,12 @@ impl RawKey {
                 sum = sum.wrapping_add(nh(self.lo[word], self.hi[word], seed[at], seed[at + 1]));
             }
         }
-        let hash = mix(sum);
+        mix(sum)
+    }
+
+    /// The same: where it may live in a table of this size.
+    pub(crate) fn places(&self, seed: &Seed, buckets: u32) -> Places {
+        let hash = self.hash(seed);
         let scale = |half: u64| ((half * u64::from(buckets)) >> 32) as u32;
         let first = scale(hash >> 32);
         let mut second = scale(hash & 0xffff_ffff);
@@ -165,7 +170,7 @@ fn nh(a: u32, b: u32, seed_a: u32, seed_b: u32) -> u64 {
 }
 
 /// `ct_mix()`: the finaliser of MurmurHash3.
-fn mix(mut hash: u64) -> u64 {
+pub(crate) fn mix(mut hash: u64) -> u64 {
     hash ^= hash >> 33;
     hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash ^= hash >> 33;

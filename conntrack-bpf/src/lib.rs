@@ -50,6 +50,7 @@ mod row;
 mod settings;
 mod shape;
 mod shared;
+mod side;
 mod sizing;
 mod skel;
 mod stacking;

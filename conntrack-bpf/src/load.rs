@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use libbpf_rs::MapCore;
 use libbpf_rs::MapHandle;
 use libbpf_rs::OpenObject;
 use libbpf_rs::ProgramHandle;
@@ -114,10 +115,12 @@ pub(crate) enum Creates {
 /// # Errors
 /// As [`Datapath::load`].
 pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
-    sizing::check_room(&meta, options.sketch)?;
+    let rows = sizing::side_rows([meta.max_flows4, meta.max_flows6], options.health);
+    sizing::check_room(&meta, options.sketch, rows)?;
     let mut slot = MaybeUninit::uninit();
     let frags = !options.single_buffer && probe::xdp_frags();
-    let mut open = open(&mut slot, &Known::none(&meta), &meta, options.replay, frags)?;
+    let known = Known::none(&meta);
+    let mut open = open(&mut slot, &known, &meta, rows, options.replay, frags)?;
     choose(&mut open, &options.entries);
     let bans = open.maps.ct_bans.set_max_entries(options.max_bans);
     bans.context("set a map's size")?;
@@ -217,7 +220,8 @@ fn open_upon<'a>(
     known: &Known<'_>,
     entries: &[Entry],
 ) -> Result<OpenConntrackSkel<'a>> {
-    let mut open = open(slot, known, meta, false, probe::xdp_frags())?;
+    let rows = maps.side.max_entries();
+    let mut open = open(slot, known, meta, rows, false, probe::xdp_frags())?;
     choose(&mut open, entries);
     reuse(&mut open, maps, known).context("load upon the maps of a running instance")?;
     Ok(open)
@@ -228,6 +232,7 @@ fn open<'a>(
     slot: &'a mut MaybeUninit<OpenObject>,
     known: &Known<'_>,
     meta: &Meta,
+    side_rows: u32,
     replay: bool,
     frags: bool,
 ) -> Result<OpenConntrackSkel<'a>> {
@@ -244,6 +249,7 @@ fn open<'a>(
         (&mut open.maps.ct_flow_table_6, buckets6),
         (&mut open.maps.ct_flow_table_4_other, other4.max(1)),
         (&mut open.maps.ct_flow_table_6_other, other6.max(1)),
+        (&mut open.maps.ct_side, side_rows),
         (&mut open.maps.ct_cpu, cpus),
         // And that of the program that moves flows.
         (&mut open.maps.ct_scratch, cpus + 1),
@@ -262,6 +268,8 @@ fn open<'a>(
     rodata.cfg_other_buckets6 = other6;
     rodata.cfg_max_flows4 = flows(known.flows[0]);
     rodata.cfg_max_flows6 = flows(known.flows[1]);
+    rodata.cfg_side_rows = if meta.health == 0 { 0 } else { side_rows };
+    rodata.cfg_health = meta.health;
     rodata.cfg_cpus = cpus;
     rodata.cfg_xdp_frags = u32::from(frags);
     rodata.cfg_hash_seed = meta.hash_seed;
@@ -349,6 +357,7 @@ fn reuse(
         (&mut all.ct_sketch, &maps.sketch),
         (&mut all.ct_suspects, &maps.suspects),
         (&mut all.ct_strikes, &maps.strikes),
+        (&mut all.ct_side, &maps.side),
     ];
     let mut pairs = pairs.into_iter();
     pairs.try_for_each(|(map, known)| map.reuse_fd(known.as_fd()))
@@ -386,6 +395,7 @@ fn own_maps(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Maps> {
         sketch: own(&skel.maps.ct_sketch)?,
         suspects: own(&skel.maps.ct_suspects)?,
         strikes: own(&skel.maps.ct_strikes)?,
+        side: own(&skel.maps.ct_side)?,
     })
 }
 

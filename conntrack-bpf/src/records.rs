@@ -60,6 +60,8 @@ pub struct Meta {
     pub next_flows6: u64,
     /// It ends with the process that holds its lock.
     pub foreground: bool,
+    /// What is measured of connections: groups, one a bit.
+    pub health: u32,
     /// Version of the crate that its programs are of.
     pub version: String,
     /// How the user named the namespace; empty for the current one.
@@ -144,6 +146,7 @@ impl Meta {
             next_flows4: raw.next_flows4,
             next_flows6: raw.next_flows6,
             foreground: raw.foreground != 0,
+            health: raw.health,
             version: from_chars(&raw.version),
             netns: from_chars(&raw.netns),
             state: from_chars(&raw.state),
@@ -169,6 +172,7 @@ impl Meta {
             next_flows4: self.next_flows4,
             next_flows6: self.next_flows6,
             foreground: u32::from(self.foreground),
+            health: self.health,
             ..Default::default()
         };
         to_chars(&self.version, &mut raw.version);

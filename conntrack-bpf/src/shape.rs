@@ -161,6 +161,7 @@ impl Shape {
                 entries: STRIKES,
                 ..Self::hash(size_of::<types::ct_strike>(), STRIKES)
             },
+            "side" => Self::array(size_of::<types::ct_side_row>(), 1),
             "lists" => Self::array(size_of::<types::ct_list>(), LISTS),
             "sweep" => Self::array(size_of::<types::ct_sweeper>(), 1),
             "settings" => Self::array(size_of::<types::data_settings>(), 1),
@@ -175,7 +176,7 @@ impl Shape {
 
 /// Kernel memory of all maps but the two tables on this host, rather too much than
 /// too little. What is banned and allowed comes on top.
-pub(crate) fn other_maps_bytes(sketch: SketchConfig) -> u64 {
+pub(crate) fn other_maps_bytes(sketch: SketchConfig, side_rows: u32) -> u64 {
     let others = MAP_NAMES.iter().filter(|name| !name.starts_with("table"));
     let shapes = others.filter_map(|name| {
         let shape = Shape::expected(name, &Meta::default())?;
@@ -192,7 +193,8 @@ pub(crate) fn other_maps_bytes(sketch: SketchConfig) -> u64 {
         Shape::array(size_of::<types::rodata>(), 1),
     ];
     let sum: u64 = shapes.chain(private).map(Shape::bytes).sum();
-    sum - SketchConfig::default().bytes() + sketch.bytes()
+    let row = size_of::<types::ct_side_row>() as u64;
+    sum - SketchConfig::default().bytes() + sketch.bytes() + u64::from(side_rows - 1) * row
 }
 
 /// What a map that grows takes with so many entries, rather too much than too little;
@@ -225,7 +227,7 @@ pub(crate) fn check_map(dir: &Path, name: &str, map: &MapHandle, meta: &Meta) ->
     let path = dir.join(format!("map_{name}"));
     let expected = Shape::expected(name, meta).map(|expected| match name {
         // As many as was asked for when it was made.
-        "bans" | "sketch" => Shape {
+        "bans" | "sketch" | "side" => Shape {
             entries: map.max_entries(),
             ..expected
         },

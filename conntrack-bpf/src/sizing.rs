@@ -4,6 +4,7 @@ use std::fs;
 use std::mem::size_of;
 
 use conntrack_core::ByteSize;
+use conntrack_core::HealthConfig;
 use conntrack_core::SketchConfig;
 use conntrack_core::TableConfig;
 
@@ -15,8 +16,10 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::records::Meta;
 use crate::shape;
+use crate::side;
 use crate::skel::types::ct_bucket4;
 use crate::skel::types::ct_bucket6;
+use crate::skel::types::ct_side;
 
 /// Of each table: the header of its map, and the last page.
 const ROUNDING: u64 = 2 * 4096;
@@ -27,17 +30,42 @@ const ROUNDING: u64 = 2 * 4096;
 /// # Errors
 /// `Invalid` if `max_memory` is less than the other maps and the smallest tables
 /// take; the error says how much that is.
-pub fn table_flows(table: &TableConfig, sketch: SketchConfig) -> Result<[u32; 2]> {
-    match table.max_memory {
-        None => Ok([table.max_flows, table.flows_v6()]),
-        Some(memory) => fit(memory, shape::other_maps_bytes(sketch)),
-    }
+pub fn table_flows(
+    table: &TableConfig,
+    sketch: SketchConfig,
+    health: HealthConfig,
+) -> Result<[u32; 2]> {
+    let Some(memory) = table.max_memory else {
+        return Ok([table.max_flows, table.flows_v6()]);
+    };
+    let shared = health.enabled && health.max_flows.is_none();
+    let rows = if shared { 1 } else { side_rows([0; 2], health) };
+    fit(memory, shape::other_maps_bytes(sketch, rows), shared)
 }
 
-/// Twice as many IPv4 buckets as IPv6 ones, so that they are as in the default.
-fn fit(memory: ByteSize, others: u64) -> Result<[u32; 2]> {
+/// Flows of the tables for each that there is room for beside them, unless said.
+const SIDE_SHARE: u64 = 4;
+
+/// Rows of the table of what is known beside so many IPv4 and IPv6 flows.
+pub(crate) fn side_rows(flows: [u64; 2], health: HealthConfig) -> u32 {
+    if !health.enabled {
+        return 1;
+    }
+    let share = flows.iter().sum::<u64>() / SIDE_SHARE;
+    side::rows(health.max_flows.map_or(share, u64::from))
+}
+
+/// Twice as many IPv4 buckets as IPv6 ones, so that they are as in the default. `shared`:
+/// what is known beside their flows takes its share.
+fn fit(memory: ByteSize, others: u64, shared: bool) -> Result<[u32; 2]> {
     let [v4, v6] = [size_of::<ct_bucket4>(), size_of::<ct_bucket6>()].map(|size| size as u64);
-    let pair = 2 * v4 + v6;
+    let flows = 3 * u64::from(FLOWS_PER_BUCKET);
+    let beside = if shared {
+        flows.div_ceil(SIDE_SHARE) * size_of::<ct_side>() as u64
+    } else {
+        0
+    };
+    let pair = 2 * v4 + v6 + beside;
     let fixed = others + 2 * ROUNDING;
     let pairs = memory.0.saturating_sub(fixed) / pair;
     if pairs < u64::from(MIN_BUCKETS) {
@@ -59,10 +87,10 @@ fn fit(memory: ByteSize, others: u64) -> Result<[u32; 2]> {
 ///
 /// # Errors
 /// `Invalid`; it says what the maps take, and what is free.
-pub(crate) fn check_room(meta: &Meta, sketch: SketchConfig) -> Result<()> {
+pub(crate) fn check_room(meta: &Meta, sketch: SketchConfig, side_rows: u32) -> Result<()> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     match available(&meminfo) {
-        Some(free) => fits(meta, shape::other_maps_bytes(sketch), free),
+        Some(free) => fits(meta, shape::other_maps_bytes(sketch, side_rows), free),
         None => Ok(()),
     }
 }
@@ -126,12 +154,17 @@ mod tests {
     #[test]
     fn all_of_it_and_no_more() {
         const MIB: u64 = 1 << 20;
-        for others in [0, MIB, 5 * MIB + 17] {
+        for (others, shared) in [(0, false), (MIB, true), (5 * MIB + 17, true)] {
             for memory in [16 * MIB, 64 * MIB + 1, 1 << 30, 5 << 30] {
-                let flows = fit(ByteSize(memory), others).unwrap();
-                let whole = taken(flows) + others;
+                let flows = fit(ByteSize(memory), others, shared).unwrap();
+                let mut whole = taken(flows) + others;
+                if shared {
+                    // One row is among the others.
+                    let rows = side_rows(flows.map(u64::from), HealthConfig::default()) - 1;
+                    whole += u64::from(rows) * 4 * size_of::<ct_side>() as u64;
+                }
                 assert!(whole <= memory, "{flows:?}: {whole} of {memory}");
-                assert!(whole + 7104 > memory, "{flows:?}: {whole} of {memory}");
+                assert!(whole + 9700 > memory, "{flows:?}: {whole} of {memory}");
                 assert_eq!(flows[0], 2 * flows[1]);
             }
         }
@@ -140,20 +173,20 @@ mod tests {
     #[test]
     fn the_least_is_told_and_is_enough() {
         let others = 2_000_000;
-        let error = fit(ByteSize(1 << 20), others).unwrap_err();
+        let error = fit(ByteSize(1 << 20), others, true).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         let text = error.to_string();
         assert!(text.starts_with("1M of memory is too little"), "{text}");
         let least: ByteSize = text.rsplit(' ').next().unwrap().parse().unwrap();
-        let flows = fit(least, others).unwrap();
+        let flows = fit(least, others, true).unwrap();
         assert!(taken(flows) + others <= least.0);
-        assert!(fit(ByteSize(least.0 - 1024), others).is_err());
-        assert!(fit(ByteSize(0), 0).is_err());
+        assert!(fit(ByteSize(least.0 - 1024), others, true).is_err());
+        assert!(fit(ByteSize(0), 0, false).is_err());
     }
 
     #[test]
     fn tables_have_an_end() {
-        let flows = fit(ByteSize(u64::MAX), 0).unwrap();
+        let flows = fit(ByteSize(u64::MAX), 0, true).unwrap();
         assert_eq!(flows, [TableConfig::MAX_FLOWS; 2]);
     }
 
@@ -192,8 +225,31 @@ mod tests {
     #[test]
     fn flows_are_taken_as_they_are() {
         let (mut table, sketch) = (TableConfig::default(), SketchConfig::default());
-        assert_eq!(table_flows(&table, sketch).unwrap(), [262_144, 131_072]);
+        let health = HealthConfig::default();
+        let flows = table_flows(&table, sketch, health).unwrap();
+        assert_eq!(flows, [262_144, 131_072]);
+        assert_eq!(side_rows(flows.map(u64::from), health), 98_304 / 4);
         table.max_flows_v6 = Some(3);
-        assert_eq!(table_flows(&table, sketch).unwrap(), [262_144, 3]);
+        assert_eq!(table_flows(&table, sketch, health).unwrap(), [262_144, 3]);
+    }
+
+    #[test]
+    fn what_is_beside_has_the_room_asked_for() {
+        let mut health = HealthConfig {
+            max_flows: Some(9),
+            ..HealthConfig::default()
+        };
+        assert_eq!(side_rows([1000, 1000], health), 3);
+        let within = TableConfig::within(ByteSize(64 << 20));
+        let flows = |health| table_flows(&within, SketchConfig::default(), health).unwrap()[0];
+        let few = flows(health);
+        health.enabled = false;
+        assert_eq!(side_rows([1000, 1000], health), 1);
+        let none = flows(health);
+        let shared = flows(HealthConfig::default());
+        assert!(
+            none >= few && few > shared + shared / 5,
+            "{none} {few} {shared}"
+        );
     }
 }

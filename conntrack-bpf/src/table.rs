@@ -43,6 +43,7 @@ use crate::row::Glance;
 use crate::row::Row;
 use crate::row::Slot;
 use crate::row::state;
+use crate::side::Sides;
 use crate::skel::types::ct_settings;
 use crate::walk::Shown;
 pub use crate::walk::Walk;
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) v4: Vec<Arc<Table<ct_flow>>>,
     pub(crate) v6: Vec<Arc<Table<ct_flow6>>>,
     settings: Mapped<data_settings>,
+    sides: Sides,
     pub(crate) seed: Seed,
     max: u64,
     /// `ct_settings.tables` when they were mapped.
@@ -151,9 +153,22 @@ impl Inner {
         *spot = Some(place.spot(&row));
         // A flow is large: not to be moved more often than it must.
         match row.decode(filter, clock, left) {
-            Ok(Some(flow)) => Some(Ok(flow)),
+            Ok(Some(mut flow)) => {
+                self.look_beside(&row, &mut flow);
+                Some(Ok(flow))
+            }
             Ok(None) => None,
             Err(BadRow) => Some(Err(place.senseless(S::FAMILY))),
+        }
+    }
+
+    /// What is known of a flow beside its slot.
+    #[inline]
+    fn look_beside<S: Slot>(&self, row: &Row<S>, flow: &mut Flow) {
+        if flow.protocol == Protocol::TCP {
+            let (_, start) = row.life();
+            let side = self.sides.find(row.key().hash(&self.seed), start);
+            flow.health = side.map(|side| self.sides.health(&side));
         }
     }
 
@@ -182,9 +197,11 @@ impl Inner {
                     slot,
                 };
                 let flow = row.decode(&FlowFilter::default(), clock, left);
-                return flow
-                    .map_err(|BadRow| place.senseless(S::FAMILY))
-                    .map(|flow| Some((flow?, place.spot(&row))));
+                let mut flow = flow.map_err(|BadRow| place.senseless(S::FAMILY))?;
+                if let Some(flow) = &mut flow {
+                    self.look_beside(&row, flow);
+                }
+                return Ok(flow.map(|flow| (flow, place.spot(&row))));
             }
         }
         Ok(None)
@@ -386,6 +403,7 @@ impl Tables {
                     .map(Table::map)
                     .collect::<Result<_>>()?,
                 settings,
+                sides: Sides::map(datapath)?,
                 seed: meta.hash_seed,
                 max: meta.max_flows4 + meta.max_flows6,
                 version,

@@ -26,6 +26,8 @@ pub(crate) use crate::skel::types::ct_flow;
 pub(crate) use crate::skel::types::ct_flow6;
 use crate::skel::types::ct_frag;
 use crate::skel::types::ct_frag_key;
+use crate::skel::types::ct_health;
+use crate::skel::types::ct_health_end;
 use crate::skel::types::ct_iface;
 pub(crate) use crate::skel::types::ct_ifstat;
 pub(crate) use crate::skel::types::ct_limit_key;
@@ -43,6 +45,8 @@ pub(crate) use crate::skel::types::ct_removal;
 pub(crate) use crate::skel::types::ct_remove_what;
 pub(crate) use crate::skel::types::ct_replay;
 use crate::skel::types::ct_settings;
+pub(crate) use crate::skel::types::ct_side;
+pub(crate) use crate::skel::types::ct_side_row;
 pub(crate) use crate::skel::types::ct_suspect;
 pub(crate) use crate::skel::types::ct_sweep_stats;
 use crate::skel::types::ct_tcp_end;
@@ -90,7 +94,7 @@ wire! {
     }
     ct_cpu: 384 {
         packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 200, table @ 224, gone @ 240,
-        live @ 296, limit @ 312, banned @ 336, reserved @ 368,
+        live @ 296, limit @ 312, banned @ 336, side @ 368,
     }
     ct_ifstat: 16 { packets @ 0, bytes @ 8 }
     ct_event: 232 {
@@ -147,12 +151,22 @@ wire! {
     data_settings: 592 { ct_settings @ 0 }
     ct_replay: 16 { now @ 0, wire_len @ 8, pad @ 12 }
     data_replay: 16 { ct_replay @ 0 }
-    ct_meta: 552 {
+    ct_meta: 560 {
         abi @ 0, ready @ 4, buckets4 @ 8, buckets6 @ 12, hash_seed @ 16, netns_ino @ 64,
         netns_dev @ 72, created @ 80, max_flows4 @ 88, max_flows6 @ 96, phase @ 104,
         next_buckets4 @ 108, next_buckets6 @ 112, foreground @ 116, next_flows4 @ 120,
-        next_flows6 @ 128, version @ 136, netns @ 168, state @ 296,
+        next_flows6 @ 128, health @ 136, pad @ 140, version @ 144, netns @ 176, state @ 304,
     }
+    ct_health_end: 48 {
+        srtt @ 0, ts_val @ 4, ts_time @ 8, retrans @ 12, retrans_bytes @ 16, reordered @ 24,
+        dup_acks @ 28, zeros @ 32, zero_ms @ 36, win_min @ 40, reserved @ 44,
+    }
+    ct_health: 160 {
+        end @ 0, ended @ 96, rtt @ 104, first_byte @ 112, hole_next @ 116, holes @ 120,
+        reserved @ 156,
+    }
+    ct_side: 192 { tag @ 0, used @ 8, flags @ 12, print @ 16, health @ 32 }
+    ct_side_row: 768 { way @ 0 }
     ct_attach: 256 {
         name @ 0, ingress @ 16, egress @ 20, made_clsact @ 24, tc_handle @ 28,
         tc_priority @ 36, pad @ 44, since @ 48, why @ 56,

@@ -67,13 +67,14 @@ fn one_moment(epoch: i64, original: Side, reply: Side, timeout: u64) -> Flow {
     flow
 }
 
-/// The only flow there is, less the interface, which test runs lend.
+/// The only flow there is, less the interface, which test runs lend, and its health.
 fn only(lab: &Lab, epoch: i64) -> Flow {
     let mut flows = lab.flows_at(epoch);
     assert_eq!(flows.len(), 1, "{flows:?}");
     let mut flow = flows.remove(0);
     assert_eq!(flow.interface, None);
     flow.ifindex = 0;
+    flow.health = None;
     flow
 }
 

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::ser::SerializeMap;
 
 use crate::bytes::ByteSize;
+use crate::health::HealthConfig;
 use crate::hook::Mode;
 use crate::parse::ParseError;
 use crate::parse::shorten;
@@ -57,6 +58,8 @@ pub struct Config {
     pub threshold: Option<Threshold>,
     /// Where those are counted.
     pub sketch: SketchConfig,
+    /// What is measured of TCP connections.
+    pub health: HealthConfig,
 }
 
 impl Default for Config {
@@ -73,6 +76,7 @@ impl Default for Config {
             ips: Vec::new(),
             threshold: None,
             sketch: SketchConfig::default(),
+            health: HealthConfig::default(),
         }
     }
 }
@@ -363,6 +367,10 @@ impl Config {
                 ConfigError::new(format!("threshold.{}", error.key()), error.message())
             })?;
         }
+        if let Some(flows) = self.health.max_flows {
+            check_range(u64::from(flows), 1, u64::from(HealthConfig::MAX_FLOWS))
+                .map_err(|message| ConfigError::new("health.max_flows", message))?;
+        }
         match self.sketch.fault() {
             Some((key, message)) => Err(ConfigError::new(format!("sketch.{key}"), message)),
             None => Ok(()),
@@ -419,7 +427,7 @@ mod tests {
     #[test]
     fn what_code_can_get_wrong() {
         type Edit = fn(&mut Config);
-        let broken: [(&str, Edit); 13] = [
+        let broken: [(&str, Edit); 14] = [
             ("bans.max", |c| c.bans.max = 0),
             ("interfaces[0]", |c| {
                 c.attach.interfaces = vec![String::new()]
@@ -445,6 +453,7 @@ mod tests {
             }),
             ("threshold.new", |c| c.threshold = Some(Threshold::new(0))),
             ("sketch.rows", |c| c.sketch.rows = 0),
+            ("health.max_flows", |c| c.health.max_flows = Some(0)),
         ];
         for (key, edit) in broken {
             let mut config = Config::default();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::format::arrow;
 use crate::format::human_bytes;
+use crate::health::Health;
 use crate::key::FlowKey;
 use crate::parse::ParseError;
 use crate::protocol::Family;
@@ -146,6 +147,8 @@ pub struct Flow {
     pub ifindex: u32,
     /// That interface's name, if it still has one.
     pub interface: Option<Arc<str>>,
+    /// How it is doing, if it is TCP and this is known.
+    pub health: Option<Health>,
 }
 
 impl Flow {
@@ -171,6 +174,7 @@ impl Flow {
             duration: Duration::ZERO,
             ifindex: 0,
             interface: None,
+            health: None,
         }
     }
 

@@ -44,6 +44,7 @@ mod flow;
 #[cfg(feature = "serde")]
 mod flow_json;
 pub mod format;
+mod health;
 mod hook;
 pub mod icmp;
 mod key;
@@ -99,6 +100,8 @@ pub use flow::Flow;
 pub use flow::FlowState;
 pub use flow::Side;
 pub use flow::TcpLast;
+pub use health::Health;
+pub use health::HealthConfig;
 pub use hook::Hook;
 pub use hook::Hooks;
 pub use hook::Mode;

@@ -13,7 +13,7 @@ fn refused(text: &str) -> ConfigError {
 }
 
 /// Text, line, column, key, and words of the message.
-const BAD: [(&str, usize, usize, &str, &str); 62] = [
+const BAD: [(&str, usize, usize, &str, &str); 63] = [
     // unknown keys
     ("mode: auto\nmod: tc\n", 2, 1, "mod", "unknown key"),
     (
@@ -288,6 +288,7 @@ const BAD: [(&str, usize, usize, &str, &str); 62] = [
         "sketch.width",
         "power of two",
     ),
+    ("health:\n  rtt: 2\n", 2, 8, "health.rtt", "0 or 1"),
     ("sketch:\n  rows: 9\n", 2, 9, "sketch.rows", "from 1 to 8"),
     ("bans:\n  max: 0\n", 2, 8, "bans.max", "from 1 to 16777216"),
     ("bans:\n  min: 1\n", 2, 3, "bans.min", "unknown key"),

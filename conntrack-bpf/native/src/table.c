@@ -58,6 +58,8 @@ static _Thread_local __u32 ct_ended;
 #define cfg_max_flows4	   0 /* no PRESSURE */
 #define cfg_max_flows6	   0
 #define cfg_replay	   0
+#define cfg_side_rows	   0
+#define cfg_health	   0
 static struct ct_replay ct_replay;
 static struct ct_iface ct_ifaces[CT_IF_SLOTS];
 static struct ct_policy ct_policy; /* nothing is banned */
@@ -67,7 +69,7 @@ static struct ct_limits ct_limits; /* nor limited */
 #define CT_MAPS_H
 static char ct_flow_table_4, ct_flow_table_6, ct_flow_table_4_other, ct_flow_table_6_other, ct_cpu,
 	ct_ifstats, ct_listeners, ct_rings, ct_sweep, ct_frag, ct_bans, ct_allow, ct_sketch,
-	ct_suspects, ct_strikes;
+	ct_suspects, ct_strikes, ct_side;
 
 static long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags);
 

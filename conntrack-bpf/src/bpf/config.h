@@ -36,6 +36,13 @@ const volatile __u32 cfg_crc32c[4][256] = {};
  * frame. */
 const volatile __u32 cfg_replay = 0;
 
+/* Rows of the table of what is known beside the flows: max_entries of ct_side. 0: there is
+ * none, and the verifier takes all that knows of it away. */
+const volatile __u32 cfg_side_rows = 0;
+
+/* What is measured of connections: CT_HEALTH_* groups. */
+const volatile __u32 cfg_health = 0;
+
 /* 1: PREEMPT_RT, where packet programs of one CPU may interrupt each other. */
 const volatile __u32 cfg_realtime = 0;
 

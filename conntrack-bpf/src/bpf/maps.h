@@ -177,6 +177,18 @@ struct {
 	__type(value, struct ct_list);
 } ct_lists SEC(".maps");
 
+/*
+ * What is known of flows beside their slots. Key: row; see side.h. Packets write, user space
+ * maps it and reads. Full: an entry of the row makes room.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_side_row);
+} ct_side SEC(".maps");
+
 /* The background sweep. Key: 0. Written by its timer; user space reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -227,6 +239,7 @@ const enum ct_limit_action *unused_limit_action __attribute__((unused));
 const enum ct_limit_kind *unused_limit_kind __attribute__((unused));
 const enum ct_measure *unused_measure __attribute__((unused));
 const enum ct_limited *unused_limited __attribute__((unused));
+const enum ct_side_event *unused_side_event __attribute__((unused));
 const enum ct_phase *unused_phase __attribute__((unused));
 
 #endif

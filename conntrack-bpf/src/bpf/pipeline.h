@@ -119,6 +119,8 @@ static __always_inline enum ct_verdict ct_track_flow(struct ct_work *w, struct c
 	enum ct_next next = CT_RETRY;
 
 	for (int i = 0; i < CT_TRIES; i++) {
+		if (cfg_health)
+			w->health.due = 0;
 		if (next != CT_LATE)
 			next = v6 ? ct_follow6(w) : ct_follow4(w);
 		if (next == CT_DONE)
@@ -126,6 +128,8 @@ static __always_inline enum ct_verdict ct_track_flow(struct ct_work *w, struct c
 		next = ct_go_through(w, v6, next);
 		if (w->limit.shaken)
 			ct_limit_shaken(w);
+		if (cfg_health && w->health.due && next == CT_DONE)
+			ct_health(w);
 		if (next == CT_BEGIN)
 			next = v6 ? ct_begin6(w) : ct_begin4(w);
 		if (next == CT_CREATE)

@@ -7,6 +7,7 @@
 #define CT_STEPS_H
 
 #include "create.h"
+#include "health.h"
 
 /*
  * An ICMP error belongs to the flow of the packet inside it, turned round, if
@@ -118,6 +119,8 @@ static __always_inline enum ct_next ct_conclude(struct ct_work *w, struct ct_buc
 	dir = ct_forget(&w->fx, ct_dir_of(ref.word, &w->key)) & 1;
 	if (dir == CT_REPLY && answer <= CT_IGNORE)
 		w->fx.word |= CT_W_SEEN_REPLY;
+	ct_health_before(w, ref.flow, dir);
+	w->fx.word = ct_health_word(w, answer, before, w->fx.word);
 	answer = ct_settle(w, cpu, &ref, v6, dir, answer, w->fx.word,
 			   ct_other_buckets(v6) &&
 				   ct_forget(&w->fx, ct_is_other(w->taken_bucket, v6)));

@@ -99,7 +99,7 @@ struct ct_cpu {
 		[2]; /* flows created less flows gone here: v4, v6. Only the sum over CPUs says anything */
 	__u64 limit[CT_LIMITED_EVENTS];
 	__u64 banned[4]; /* drops[CT_DROP_BAN] by enum ct_ban_origin */
-	__u64 reserved[2];
+	__u64 side[2];	 /* [enum ct_side_event] */
 };
 _Static_assert(sizeof(struct ct_cpu) == 384, "whole cache lines");
 

@@ -71,11 +71,13 @@ struct ct_meta {
 	__u32 next_buckets4, next_buckets6; /* of the tables to come; 0: it stays */
 	__u32 foreground;		    /* 1: it ends with the process that holds its lock */
 	__u64 next_flows4, next_flows6;
+	__u32 health; /* CT_HEALTH_* */
+	__u32 pad;
 	char version[32]; /* of the crate that its programs are of */
 	char netns[128];  /* how the user named the namespace, or empty */
 	char state[256];  /* folder in which bans are kept over a restart, or empty */
 };
-_Static_assert(sizeof(struct ct_meta) == 16 + 48 + 40 + 32 + 160 + 256, "no hidden padding");
+_Static_assert(sizeof(struct ct_meta) == 16 + 48 + 40 + 40 + 160 + 256, "no hidden padding");
 
 /* One attached interface, for `status`; key of the map: ifindex. */
 enum ct_hook {

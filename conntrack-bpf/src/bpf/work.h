@@ -18,6 +18,26 @@
 #include "track_sctp.h"
 #include "track_tcp.h"
 
+/* An entry of ct_side: of which flow, and where it is; side.h. */
+struct ct_side_ask {
+	__u64 tag;
+	__u64 old; /* of the entry that makes room */
+	__u32 row;
+	__u32 way;
+	__u32 through;
+	__u32 pad;
+};
+
+/* What is to be noted of a packet's connection; health.h. */
+struct ct_health_ask {
+	__u32 due; /* CT_DUE_* */
+	__u32 dir;
+	__u64 start; /* of its flow, */
+	__u64 seen;  /* which before this packet was last seen then, */
+	__u32 once;  /* and had one packet each way */
+	__u32 pad;
+};
+
 struct ct_work {
 	struct ct_pkt pkt;
 	struct ct_frame frame;
@@ -45,6 +65,8 @@ struct ct_work {
 	struct ct_pick pick;
 	struct ct_ask ask;
 	struct ct_limit_ask limit;
+	struct ct_side_ask side;
+	struct ct_health_ask health;
 	__u64 dropped;	  /* when a banned source was last dropped; hint.h */
 	__u64 tick;	  /* jiffies when the coarse clock was last asked, */
 	__u64 tick_now;	  /* and what it said */

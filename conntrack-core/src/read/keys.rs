@@ -30,6 +30,7 @@ use crate::config::check_instance;
 use crate::config::check_interface;
 use crate::config::check_range;
 use crate::config::listed_twice;
+use crate::health::HealthConfig;
 use crate::sysctl::Sysctls;
 use crate::threshold::SketchConfig;
 use crate::threshold::Threshold;
@@ -60,7 +61,7 @@ impl Section for Root {
     type Output = Config;
 
     fn key(name: &str) -> Option<&'static str> {
-        const KEYS: [&str; 12] = [
+        const KEYS: [&str; 13] = [
             "interfaces",
             "mode",
             "instance",
@@ -73,6 +74,7 @@ impl Section for Root {
             "ips",
             "threshold",
             "sketch",
+            "health",
         ];
         one_of(&KEYS, name)
     }
@@ -142,6 +144,10 @@ impl Section for Root {
             "threshold" => {
                 let section = Limits::default();
                 config.threshold = map.next_value_seed(Fields { at, section })?;
+            }
+            "health" => {
+                let section = Measured(config.health);
+                config.health = map.next_value_seed(Fields { at, section })?;
             }
             _ => {
                 let section = Sketch(config.sketch);
@@ -367,6 +373,44 @@ impl Section for Sketch {
     }
 
     fn finish(self) -> Result<SketchConfig, Fault> {
+        Ok(self.0)
+    }
+}
+
+/// `health:`.
+struct Measured(HealthConfig);
+
+impl Section for Measured {
+    type Output = HealthConfig;
+
+    fn key(name: &str) -> Option<&'static str> {
+        one_of(&["enabled", "max_flows", "rtt", "loss", "window"], name)
+    }
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &'static str,
+        at: At<'_>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let check = |scalar: Scalar| {
+            if key == "max_flows" {
+                self.0.max_flows = optional_u32(scalar, 1, HealthConfig::MAX_FLOWS)?;
+                return Ok(());
+            }
+            let on = scalar.switch()? != 0;
+            match key {
+                "enabled" => self.0.enabled = on,
+                "rtt" => self.0.rtt = on,
+                "loss" => self.0.loss = on,
+                _ => self.0.window = on,
+            }
+            Ok(())
+        };
+        map.next_value_seed(Value { at, check })
+    }
+
+    fn finish(self) -> Result<HealthConfig, Fault> {
         Ok(self.0)
     }
 }

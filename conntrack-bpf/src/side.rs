@@ -1,0 +1,107 @@
+//! What is known of flows beside their slots: `bpf/side.h` keeps it.
+
+use std::sync::atomic::Ordering;
+use std::sync::atomic::fence;
+use std::time::Duration;
+
+use conntrack_core::Health;
+use conntrack_core::HealthConfig;
+use libbpf_rs::MapCore;
+
+use crate::datapath::Datapath;
+use crate::defines::HEALTH_LOSS;
+use crate::defines::HEALTH_ON;
+use crate::defines::HEALTH_RTT;
+use crate::defines::HEALTH_WINDOW;
+use crate::defines::SIDE_WAYS;
+use crate::error::Context;
+use crate::error::Result;
+use crate::key::mix;
+use crate::mapped::Mapped;
+use crate::wire::copy;
+use crate::wire::ct_side;
+use crate::wire::ct_side_row;
+use crate::wire::words_of;
+
+/// `cfg_health` for what was asked for.
+pub(crate) fn groups(health: HealthConfig) -> u32 {
+    let groups = [
+        (true, HEALTH_ON),
+        (health.rtt, HEALTH_RTT),
+        (health.loss, HEALTH_LOSS),
+        (health.window, HEALTH_WINDOW),
+    ];
+    let on = groups.into_iter().filter(|(on, _)| health.enabled && *on);
+    on.fold(0, |all, (_, group)| all | group)
+}
+
+/// The table, mapped for reading.
+#[derive(Debug)]
+pub(crate) struct Sides {
+    /// `None`: it is off.
+    rows: Option<Mapped<ct_side_row>>,
+    /// Groups of what is measured.
+    groups: u32,
+}
+
+impl Sides {
+    /// Maps it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn map(datapath: &Datapath) -> Result<Self> {
+        let (map, groups) = (&datapath.maps.side, datapath.meta.health);
+        let rows = (groups != 0)
+            .then(|| Mapped::read_only(map, map.max_entries() as usize))
+            .transpose()
+            .context("map what is known beside the flows")?;
+        Ok(Self { rows, groups })
+    }
+
+    /// A copy of the entry of a flow, by its key's hash and its beginning as its slot has
+    /// it. All of it is of that flow; packets may have been writing to it meanwhile.
+    pub(crate) fn find(&self, hash: u64, start: u64) -> Option<ct_side> {
+        let rows = self.rows.as_ref()?;
+        let row = ((hash >> 32) * rows.len() as u64) >> 32;
+        let words = rows.words(row as usize)?;
+        let tag = tag(hash, start);
+        let mut ways = words.chunks_exact(words_of::<ct_side>());
+        ways.find_map(|way| {
+            if way[0].load(Ordering::Acquire) != tag {
+                return None;
+            }
+            let side = copy::<ct_side>(way);
+            fence(Ordering::Acquire);
+            (way[0].load(Ordering::Relaxed) == tag).then_some(side)
+        })
+    }
+
+    /// What an entry says of its flow's health.
+    pub(crate) fn health(&self, side: &ct_side) -> Health {
+        let raw = &side.health;
+        let mut health = Health::default();
+        if self.groups & HEALTH_RTT != 0 {
+            [health.rtt_to_server, health.rtt_to_client] = raw.rtt.map(known);
+        }
+        health
+    }
+}
+
+/// Nanoseconds; 0 are none.
+fn known(ns: u32) -> Option<Duration> {
+    (ns != 0).then(|| Duration::from_nanos(ns.into()))
+}
+
+/// `ct_side_begin()`.
+fn tag(hash: u64, start: u64) -> u64 {
+    match mix(hash ^ mix(start)) {
+        0 | u64::MAX => 1,
+        tag => tag,
+    }
+}
+
+/// Rows for so many entries.
+pub(crate) fn rows(entries: u64) -> u32 {
+    let rows = entries.div_ceil(SIDE_WAYS.into()).max(1);
+    u32::try_from(rows).unwrap_or(u32::MAX)
+}
