@@ -2,6 +2,7 @@
 
 use conntrack_bpf::Clock;
 use conntrack_bpf::counters;
+use conntrack_bpf::icmp;
 use conntrack_bpf::names::Names;
 use conntrack_bpf::sweep;
 use conntrack_bpf::table::Tables;
@@ -50,6 +51,7 @@ impl Tracker {
             pressure,
             interfaces: interfaces.collect(),
             flows,
+            icmp: icmp::counts(&datapath.maps)?,
             memory_bytes: counters::memory_bytes(&datapath.maps)?,
             ..meter.read()
         })

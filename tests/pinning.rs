@@ -36,12 +36,15 @@ fn wire() -> (Netns, Netns) {
     (here, there)
 }
 
-const MAPS: [&str; 23] = [
+const MAPS: [&str; 26] = [
     "map_allow",
     "map_attach",
     "map_bans",
     "map_cpu",
     "map_frag",
+    "map_icmp_counts",
+    "map_icmp_cpus",
+    "map_icmp_errors",
     "map_ifaces",
     "map_ifstats",
     "map_limits",

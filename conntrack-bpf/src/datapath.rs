@@ -127,7 +127,7 @@ pub(crate) fn buckets(max_flows: u32) -> u32 {
 }
 
 /// Names of the maps, as their pins have them.
-pub(crate) const MAP_NAMES: [&str; 23] = [
+pub(crate) const MAP_NAMES: [&str; 26] = [
     "table4",
     "table6",
     "cpu",
@@ -151,6 +151,9 @@ pub(crate) const MAP_NAMES: [&str; 23] = [
     "suspects",
     "strikes",
     "side",
+    "icmp_counts",
+    "icmp_errors",
+    "icmp_cpus",
 ];
 /// Names of the tables that are to take the place of those there are.
 pub(crate) const NEXT_NAMES: [&str; 2] = ["next4", "next6"];
@@ -184,6 +187,9 @@ pub struct Maps {
     pub suspects: MapHandle,
     pub strikes: MapHandle,
     pub side: MapHandle,
+    pub icmp_counts: MapHandle,
+    pub icmp_errors: MapHandle,
+    pub icmp_cpus: MapHandle,
 }
 
 impl Maps {
@@ -213,6 +219,9 @@ impl Maps {
             suspects,
             strikes,
             side,
+            icmp_counts,
+            icmp_errors,
+            icmp_cpus,
         ] = MAP_NAMES;
         let mut named = vec![
             (table4, &self.table4),
@@ -238,6 +247,9 @@ impl Maps {
             (suspects, &self.suspects),
             (strikes, &self.strikes),
             (side, &self.side),
+            (icmp_counts, &self.icmp_counts),
+            (icmp_errors, &self.icmp_errors),
+            (icmp_cpus, &self.icmp_cpus),
         ];
         let next = [self.next4.as_ref(), self.next6.as_ref()];
         let next = NEXT_NAMES.into_iter().zip(next);
@@ -274,6 +286,9 @@ impl Maps {
             suspects: own(&self.suspects)?,
             strikes: own(&self.strikes)?,
             side: own(&self.side)?,
+            icmp_counts: own(&self.icmp_counts)?,
+            icmp_errors: own(&self.icmp_errors)?,
+            icmp_cpus: own(&self.icmp_cpus)?,
             sweep: own(&self.sweep)?,
             meta: own(&self.meta)?,
             attach: own(&self.attach)?,
@@ -378,6 +393,9 @@ impl Datapath {
             suspects: open("suspects")?,
             strikes: open("strikes")?,
             side: open("side")?,
+            icmp_counts: open("icmp_counts")?,
+            icmp_errors: open("icmp_errors")?,
+            icmp_cpus: open("icmp_cpus")?,
             meta: open_map(dir, "meta")?,
         };
         let programs = Programs {

@@ -6,6 +6,7 @@ pub(crate) const HEADERS: &str = concat!(
     include_str!("bpf/types.h"),
     include_str!("bpf/types_count.h"),
     include_str!("bpf/types_event.h"),
+    include_str!("bpf/types_icmp.h"),
     include_str!("bpf/types_limit.h"),
     include_str!("bpf/types_policy.h"),
     include_str!("bpf/types_side.h"),
@@ -21,6 +22,10 @@ pub const ABI: u32 = define(b"#define CT_ABI ");
 pub(crate) const SLOTS: u32 = define(b"#define CT_SLOTS ");
 /// Dropped sources that a CPU remembers.
 pub(crate) const HINTS: u32 = define(b"#define CT_HINTS ");
+/// Pairs of ICMP type and code that are counted apart.
+pub(crate) const ICMP_PAIRS: u32 = define(b"#define CT_ICMP_PAIRS");
+/// ICMP errors that are known one by one.
+pub(crate) const ICMP_ERRORS: u32 = define(b"#define CT_ICMP_ERRORS");
 /// Who can listen to events at once.
 pub(crate) const LISTENERS: u32 = define(b"#define CT_LISTENERS ");
 /// Named lists of bans.

@@ -8,6 +8,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
+use crate::sys;
 use crate::wire::Wire;
 use crate::wire::bytes_of;
 use crate::wire::from_bytes;
@@ -19,6 +20,8 @@ const BATCH: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Hash<'a, K, V> {
     map: BorrowedFd<'a>,
+    /// Values of a key: one, or one of each CPU.
+    copies: usize,
     types: PhantomData<(K, V)>,
 }
 
@@ -28,7 +31,17 @@ impl<'a, K: Wire, V: Wire> Hash<'a, K, V> {
     pub(crate) fn new(map: BorrowedFd<'a>) -> Self {
         Self {
             map,
+            copies: 1,
             types: PhantomData,
+        }
+    }
+
+    /// The same of a map with a value of each possible CPU, which a walk shows one after
+    /// the other. `get` and `put` are not for it.
+    pub(crate) fn per_cpu(map: BorrowedFd<'a>) -> Self {
+        Self {
+            copies: sys::possible_cpus() as usize,
+            ..Self::new(map)
         }
     }
 
@@ -96,12 +109,13 @@ impl Cursor {
         while entries.is_empty() && !self.done {
             let room = if self.room == 0 { BATCH } else { self.room };
             let mut keys = vec![0_u8; room * size_of::<K>()];
-            let mut values = vec![0_u8; room * size_of::<V>()];
+            let mut values = vec![0_u8; room * hash.copies * size_of::<V>()];
             let mut count = u32::try_from(room).unwrap_or(u32::MAX);
             let mut next = 0_u32;
             let from = self.bucket.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
             // SAFETY: `from` is null or a bucket number, as is what is written to
-            // `next`; the two buffers hold `count` keys and values of the map's sizes;
+            // `next`; the two buffers hold `count` keys and values of the map's sizes, those
+            // of all CPUs if it has such;
             // nothing is kept; the descriptor is open for the call.
             let code = unsafe {
                 libbpf_sys::bpf_map_lookup_batch(
@@ -125,9 +139,11 @@ impl Cursor {
             }
             self.bucket = Some(next);
             let keys = keys.chunks_exact(size_of::<K>());
-            let values = values.chunks_exact(size_of::<V>());
-            let pairs = keys.zip(values).take(count as usize);
-            entries.extend(pairs.map(|(key, value)| (from_bytes(key), from_bytes(value))));
+            let values = values.chunks_exact(hash.copies * size_of::<V>());
+            for (key, values) in keys.zip(values).take(count as usize) {
+                let values = values.chunks_exact(size_of::<V>());
+                entries.extend(values.map(|value| (from_bytes(key), from_bytes(value))));
+            }
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ pub mod events;
 mod force;
 mod guard;
 mod hash;
+pub mod icmp;
 mod ifaces;
 pub mod instance;
 mod keeping;

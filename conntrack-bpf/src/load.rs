@@ -251,6 +251,7 @@ fn open<'a>(
         (&mut open.maps.ct_flow_table_6_other, other6.max(1)),
         (&mut open.maps.ct_side, side_rows),
         (&mut open.maps.ct_cpu, cpus),
+        (&mut open.maps.ct_icmp_cpus, cpus),
         // And that of the program that moves flows.
         (&mut open.maps.ct_scratch, cpus + 1),
         (&mut open.maps.ct_csums, cpus),
@@ -358,6 +359,9 @@ fn reuse(
         (&mut all.ct_suspects, &maps.suspects),
         (&mut all.ct_strikes, &maps.strikes),
         (&mut all.ct_side, &maps.side),
+        (&mut all.ct_icmp_counts, &maps.icmp_counts),
+        (&mut all.ct_icmp_errors, &maps.icmp_errors),
+        (&mut all.ct_icmp_cpus, &maps.icmp_cpus),
     ];
     let mut pairs = pairs.into_iter();
     pairs.try_for_each(|(map, known)| map.reuse_fd(known.as_fd()))
@@ -396,6 +400,9 @@ fn own_maps(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Maps> {
         suspects: own(&skel.maps.ct_suspects)?,
         strikes: own(&skel.maps.ct_strikes)?,
         side: own(&skel.maps.ct_side)?,
+        icmp_counts: own(&skel.maps.ct_icmp_counts)?,
+        icmp_errors: own(&skel.maps.ct_icmp_errors)?,
+        icmp_cpus: own(&skel.maps.ct_icmp_cpus)?,
     })
 }
 

@@ -459,7 +459,8 @@ impl<S: Slot> Row<S> {
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct BadRow;
 
-fn addr(family: Family, words: [u32; 4]) -> IpAddr {
+/// An address as the packet path has it.
+pub(crate) fn addr(family: Family, words: [u32; 4]) -> IpAddr {
     match family {
         Family::Ipv4 => Ipv4Addr::from(words[WORD].to_ne_bytes()).into(),
         Family::Ipv6 => {

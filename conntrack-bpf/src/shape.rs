@@ -15,6 +15,8 @@ use libbpf_rs::ProgramType;
 use crate::datapath::MAP_NAMES;
 use crate::defines::ABI;
 use crate::defines::HINTS;
+use crate::defines::ICMP_ERRORS;
+use crate::defines::ICMP_PAIRS;
 use crate::defines::IFACES;
 use crate::defines::LISTENERS;
 use crate::defines::LISTS;
@@ -106,6 +108,13 @@ impl Shape {
                 let spare = u64::from(sys::possible_cpus());
                 (entries + spare) * self.element() + entries.next_power_of_two() * 16
             }
+            MapType::PercpuHash => {
+                // As above; each CPU has a value, the element a pointer to them.
+                let cpus = u64::from(sys::possible_cpus());
+                let pointer = Self { value: 8, ..self };
+                (entries + cpus) * (pointer.element() + cpus * round(self.value))
+                    + entries.next_power_of_two() * 16
+            }
             _ => entries * round(self.value),
         };
         bytes.next_multiple_of(PAGE) + PAGE
@@ -162,6 +171,19 @@ impl Shape {
                 ..Self::hash(size_of::<types::ct_strike>(), STRIKES)
             },
             "side" => Self::array(size_of::<types::ct_side_row>(), 1),
+            "icmp_counts" => Self {
+                kind: MapType::PercpuHash,
+                key: size_of::<types::ct_icmp_kind>(),
+                value: size_of::<types::ct_icmp_count>(),
+                entries: ICMP_PAIRS,
+            },
+            "icmp_errors" => Self {
+                kind: MapType::LruHash,
+                key: size_of::<types::ct_icmp_error_key>(),
+                value: size_of::<types::ct_icmp_error>(),
+                entries: ICMP_ERRORS,
+            },
+            "icmp_cpus" => Self::array(size_of::<types::ct_icmp_cpu>(), cpus),
             "lists" => Self::array(size_of::<types::ct_list>(), LISTS),
             "sweep" => Self::array(size_of::<types::ct_sweeper>(), 1),
             "settings" => Self::array(size_of::<types::data_settings>(), 1),

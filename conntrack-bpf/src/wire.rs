@@ -28,6 +28,11 @@ use crate::skel::types::ct_frag;
 use crate::skel::types::ct_frag_key;
 use crate::skel::types::ct_health;
 use crate::skel::types::ct_health_end;
+pub(crate) use crate::skel::types::ct_icmp_count;
+pub(crate) use crate::skel::types::ct_icmp_cpu;
+pub(crate) use crate::skel::types::ct_icmp_error;
+pub(crate) use crate::skel::types::ct_icmp_error_key;
+pub(crate) use crate::skel::types::ct_icmp_kind;
 use crate::skel::types::ct_iface;
 pub(crate) use crate::skel::types::ct_ifstat;
 pub(crate) use crate::skel::types::ct_limit_key;
@@ -140,6 +145,19 @@ wire! {
         family @ 0, prefix @ 1, kind @ 2, measure @ 3, port_be @ 4, proto @ 6, addr @ 8,
     }
     ct_suspect: 24 { rate @ 0, over @ 8, last @ 16 }
+    ct_icmp_kind: 8 { family @ 0, r#type @ 1, code @ 2, pad @ 3 }
+    ct_icmp_count: 16 { packets @ 0, bytes @ 8 }
+    ct_icmp_error_key: 72 {
+        from @ 0, to @ 16, src @ 32, dst @ 48, src_port_be @ 64, dst_port_be @ 66, proto @ 68,
+        family @ 69, r#type @ 70, code @ 71,
+    }
+    ct_icmp_error: 48 {
+        packets @ 0, bytes @ 8, related @ 16, first @ 24, last @ 32, ifindex @ 40, mtu @ 44,
+    }
+    ct_icmp_cpu: 64 {
+        slice @ 0, begun @ 8, strange @ 12, unlisted @ 16, unreadable @ 32, unrecorded @ 40,
+        reserved @ 48,
+    }
     ct_iface: 8 { ifindex @ 0, stat @ 4, flags @ 6 }
     data_ifaces: 32768 { ct_ifaces @ 0 }
     ct_settings: 592 {

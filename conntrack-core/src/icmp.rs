@@ -1,5 +1,20 @@
-//! ICMP and ICMPv6 queries: which type answers which.
+//! ICMP and ICMPv6: which type answers which, what they are called, and what a tracker
+//! has seen of them.
 
+#[cfg(feature = "serde")]
+mod json;
+mod names;
+mod report;
+
+pub use self::names::code_name;
+pub use self::names::type_name;
+pub use self::report::Icmp;
+pub use self::report::IcmpCount;
+pub use self::report::IcmpCounts;
+pub use self::report::IcmpError;
+pub use self::report::IcmpFilter;
+pub use self::report::IcmpKind;
+pub use self::report::IcmpType;
 use crate::protocol::Protocol;
 
 /// The type that answers an ICMP query, and back: the `invmap` tables of

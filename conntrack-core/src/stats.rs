@@ -8,6 +8,7 @@ use crate::event::PressureLevel;
 use crate::flow::Flow;
 use crate::flow::FlowState;
 use crate::hook::Hooks;
+use crate::icmp::IcmpCounts;
 use crate::protocol::Protocol;
 use crate::threshold::LimitCounts;
 
@@ -252,6 +253,8 @@ pub struct Counters {
     pub banned: ReasonCounts,
     /// What came of the limits on new connections.
     pub limits: LimitCounts,
+    /// ICMP by kind of message.
+    pub icmp: IcmpCounts,
     /// What the background sweep has done; `None` where there is none.
     pub sweep: Option<SweepStats>,
     /// How full the tables are, IPv4 and IPv6, as of the last tick of the sweep.
@@ -331,7 +334,7 @@ mod json {
         /// The object of `stats -o json`, see `schemas/stats.schema.json`.
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let counters = &self.counters;
-            let mut out = serializer.serialize_struct("Stats", 18)?;
+            let mut out = serializer.serialize_struct("Stats", 19)?;
             out.serialize_field("packets", &counters.packets)?;
             out.serialize_field("bytes", &counters.bytes)?;
             out.serialize_field("packets_per_sec", &self.packets_per_sec)?;
@@ -345,6 +348,7 @@ mod json {
             out.serialize_field("evicted", &counters.table.evicted())?;
             out.serialize_field("banned", &counters.banned)?;
             out.serialize_field("threshold", &counters.limits)?;
+            out.serialize_field("icmp", &counters.icmp)?;
             out.serialize_field("pressure", &Levels(counters.pressure))?;
             out.serialize_field("sweep", &counters.sweep)?;
             out.serialize_field("per_cpu", &counters.per_cpu)?;

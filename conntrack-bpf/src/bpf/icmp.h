@@ -124,4 +124,28 @@ static __always_inline void ct_icmp_tuple(struct ct_pkt *pkt, __u8 proto,
 	pkt->reply = ct_icmp_is_reply(proto, icmp->type);
 }
 
+/* What kind of message it is, and the MTU of the next hop (RFC 1191, RFC 4443). */
+static __always_inline void ct_icmp_note(struct ct_pkt *pkt, const struct ct_icmp *icmp)
+{
+	pkt->icmp = 1;
+	pkt->icmp_type = icmp->type;
+	pkt->icmp_code = icmp->code;
+	pkt->mtu = 0;
+	if (pkt->family == 4 && icmp->type == 3 && icmp->code == 4)
+		pkt->mtu = bpf_ntohs(icmp->seq);
+	else if (pkt->family == 6 && icmp->type == 2)
+		pkt->mtu = (__u32)bpf_ntohs(icmp->id_be) << 16 | bpf_ntohs(icmp->seq);
+}
+
+/*
+ * Types and codes near those that RFCs have given a meaning: 733 pairs at the most, for
+ * which there always is room (types_icmp.h).
+ */
+static __always_inline int ct_icmp_is_known(__u8 family, __u8 type, __u8 code)
+{
+	if (family == 4)
+		return (type <= 18 || (type >= 40 && type <= 43)) && code <= 16;
+	return ((type >= 1 && type <= 4) || (type >= 128 && type <= 161)) && code <= 8;
+}
+
 #endif

@@ -140,6 +140,34 @@ struct {
 } ct_notes SEC(".maps");
 
 /*
+ * ICMP by kind of message. Packets count, each CPU for itself, user space sums. Full:
+ * other kinds are counted together (ct_icmp_cpu.unlisted).
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, CT_ICMP_PAIRS);
+	__type(key, struct ct_icmp_kind);
+	__type(value, struct ct_icmp_count);
+} ct_icmp_counts SEC(".maps");
+
+/* ICMP errors. Packets write, user space reads. Full: the least recently used go. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CT_ICMP_ERRORS);
+	__type(key, struct ct_icmp_error_key);
+	__type(value, struct ct_icmp_error);
+} ct_icmp_errors SEC(".maps");
+
+/* What of it was not recorded. Key: CPU. As ct_cpu. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_icmp_cpu);
+} ct_icmp_cpus SEC(".maps");
+
+/*
  * The cells of the sketch. Key: see sketch.h. Packets only; a word each. Never full:
  * sources share cells.
  */

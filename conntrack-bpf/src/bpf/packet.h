@@ -49,6 +49,9 @@ struct ct_pkt {
 	__u8 inner;	/* src and dst are those of the packet inside an ICMP error, */
 	__u8 neighbour; /* neighbour discovery, sent on this very link */
 	__u8 anew;	/* a later fragment: its packet began what is known of its sender */
+	__u8 icmp;	/* ICMP of its family, of this type and code */
+	__u8 icmp_type, icmp_code;
+	__u32 mtu;			  /* that an ICMP error tells of */
 	__u32 outer_src[4], outer_dst[4]; /* and these those of the error */
 };
 
@@ -91,6 +94,7 @@ static __always_inline void ct_pkt_begin(struct ct_pkt *pkt, struct ct_frame *f,
 	pkt->wscale = 0;
 	pkt->inner = 0;
 	pkt->neighbour = 0;
+	pkt->icmp = 0;
 	f->frag_off = 0;
 	f->fragmented = 0;
 	f->frag_headers = 0;

@@ -231,6 +231,7 @@ static __always_inline enum ct_pass ct_parse_icmp(const struct ct_mem *m, struct
 	icmp = ct_at(m, f->off, sizeof(*icmp));
 	if (!icmp || f->off + sizeof(*icmp) > f->l3_end)
 		return CT_PASS_TRUNCATED;
+	ct_icmp_note(pkt, icmp);
 	switch (ct_icmp_classify(f->proto, icmp->type)) {
 	case CT_ICMP_QUERY:
 		ct_icmp_tuple(pkt, f->proto, icmp);

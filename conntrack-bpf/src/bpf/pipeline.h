@@ -10,6 +10,7 @@
 
 #include "bring.h"
 #include "fragment.h"
+#include "icmp_count.h"
 #include "steps.h"
 
 #define CT_TRIES 16
@@ -27,7 +28,8 @@ static __always_inline enum ct_next ct_search(struct ct_work *w, int v6)
 		if (found && !w->from_over)
 			return ct_relate(w, cpu, w->from_word);
 		ct_refuse_new(w, cpu, CT_CLASS_INVALID, CT_PASS_INVALID);
-		return CT_DONE;
+		w->related = 0;
+		return CT_REPORT;
 	}
 	if (!found)
 		return ct_due(w, 0, v6) ? CT_JUDGE_NEW : CT_BEGIN;
@@ -138,6 +140,8 @@ static __always_inline enum ct_verdict ct_track_flow(struct ct_work *w, struct c
 			next = v6 ? ct_start6(w) : ct_start4(w);
 		if (next == CT_PUBLISH)
 			next = v6 ? ct_announce6(w) : ct_announce4(w);
+		if (next == CT_REPORT)
+			next = ct_icmp_record(w);
 		if (next == CT_DONE)
 			return CT_VERDICT_PASS;
 		if (next == CT_LIMIT && ct_limit(w) == CT_VERDICT_DROP)
@@ -184,6 +188,8 @@ static __always_inline enum ct_verdict ct_track(struct ct_work *w, struct ct_cpu
 		return CT_VERDICT_PASS;
 	}
 	ct_count_packet(cpu, w->cpu, &w->pkt, iface);
+	if (w->pkt.icmp)
+		ct_icmp_count(w);
 	ct_ask_begin(&w->ask, egress);
 	w->limit.asked = 0;
 	w->limit.shaken = 0;

@@ -38,6 +38,7 @@ enum ct_next {
 	CT_CREATE,    /* we hold a slot: fill it, */
 	CT_START,     /* start TCP's machine, */
 	CT_PUBLISH,   /* and make it a flow */
+	CT_REPORT,    /* an ICMP error is through: record it */
 	CT_JUDGE,     /* ask bans first, there is a flow; */
 	CT_JUDGE_NEW, /* there is none */
 };

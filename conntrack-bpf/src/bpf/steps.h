@@ -19,7 +19,8 @@ static __always_inline enum ct_next ct_relate(struct ct_work *w, struct ct_cpu *
 
 	ct_count_class(cpu, inner == CT_ORIGINAL ? CT_REPLY : CT_ORIGINAL, CT_CLASS_RELATED,
 		       w->pkt.segs);
-	return CT_DONE;
+	w->related = 1;
+	return CT_REPORT;
 }
 
 static __always_inline enum ct_next ct_track_error(struct ct_work *w, struct ct_cpu *cpu,
@@ -32,7 +33,8 @@ static __always_inline enum ct_next ct_track_error(struct ct_work *w, struct ct_
 	    !ct_expired(ref.flow, ref.word, pkt->now))
 		return ct_relate(w, cpu, ref.word);
 	ct_refuse_new(w, cpu, CT_CLASS_INVALID, CT_PASS_INVALID);
-	return CT_DONE;
+	w->related = 0;
+	return CT_REPORT;
 }
 
 __weak __noinline int ct_sctp_judge(struct ct_work *w)

@@ -28,3 +28,11 @@ pub(crate) fn on_two_cpus(work: impl Fn(usize) + Sync) {
         }
     });
 }
+
+/// Ties the calling thread, which is a test's own, to the CPU that it is on.
+pub(crate) fn stay() {
+    let cpu = nix::sched::sched_getcpu().expect("a CPU");
+    let mut only = CpuSet::new();
+    only.set(cpu).expect("a CPU");
+    sched_setaffinity(Pid::from_raw(0), &only).expect("stay on a CPU");
+}

@@ -4,6 +4,7 @@ mod ban;
 mod ban_list;
 mod config;
 mod filter;
+mod icmp;
 mod legacy;
 mod remove;
 mod size;
@@ -35,6 +36,7 @@ pub(crate) use self::config::ConfigCommand;
 pub(crate) use self::config::ConfigGetArgs;
 pub(crate) use self::config::ConfigSetArgs;
 pub(crate) use self::filter::FilterArgs;
+pub(crate) use self::icmp::IcmpArgs;
 pub(crate) use self::legacy::LegacyArgs;
 pub(crate) use self::remove::DeleteArgs;
 pub(crate) use self::remove::FlushArgs;
@@ -49,6 +51,7 @@ pub(crate) use self::values::Network;
 pub(crate) use self::values::Seconds;
 pub(crate) use self::view::EventFormat;
 pub(crate) use self::view::Format;
+pub(crate) use self::view::ListFormat;
 pub(crate) use self::view::SortKey;
 pub(crate) use self::view::SortOrder;
 pub(crate) use self::view::StatsFormat;
@@ -156,6 +159,8 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Show packet, flow and reason counts
     Stats(StatsArgs),
+    /// Show what ICMP said: how often each kind of message came, and errors one by one
+    Icmp(IcmpArgs),
     /// Tell what becomes of flows as it happens, until interrupted
     Events(EventsArgs),
     /// Take expired flows out at once, rather than within the sweep's interval

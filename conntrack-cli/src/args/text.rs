@@ -19,6 +19,7 @@ Examples:
   {program} list -p tcp --state ESTABLISHED --dport 443 --sort bytes --limit 20
   {program} list --src 10.0.0.0/8 -o json
   {program} list --watch
+  {program} icmp --errors                who can't be reached, and who says so
   {program} stats --interval 5
   {program} delete -p udp --src 10.0.0.7
   {program} ban 203.0.113.0/24 --ttl 10m --reason scan
@@ -122,6 +123,22 @@ and another `resize` ends it. A tracker in the foreground can't be resized.";
 
 pub(super) const DOCTOR: &str = "\
 Exit codes: 0 everything; 4 works with fallbacks; 5 can't work here.";
+
+pub(super) const ICMP: &str = "\
+Examples:
+  {program} icmp
+  {program} icmp --type echo-request -o json
+  {program} icmp --errors
+  {program} icmp --errors --type time-exceeded --dst 192.0.2.1
+  {program} icmp --errors --related --protocol udp --port 53
+  {program} list -p icmp                 the queries, as flows
+
+Counts are of every ICMP and ICMPv6 packet whose header could be read, since the tracker
+was set up, neighbour discovery included. An error is recorded with the packet inside it:
+addresses, protocol and ports. RELATED are those about a flow that was known then, sent back
+to who began that packet; all others are INVALID. 4,096 errors are kept, the least recently
+seen give way; of a flood each CPU records 64 new ones in a tenth of a second and counts
+the others.";
 
 pub(super) const LIST: &str = "\
 Examples:

@@ -70,6 +70,20 @@ pub(crate) enum Format {
     Session,
 }
 
+/// Forms that lists of other things are shown in.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// Columns, to read
+    #[value(alias = "text")]
+    Table,
+    /// One document
+    Json,
+    /// An object a line
+    Jsonl,
+    /// RFC 4180, with a heading
+    Csv,
+}
+
 /// Forms that statistics are shown in.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, ValueEnum)]
 pub(crate) enum StatsFormat {

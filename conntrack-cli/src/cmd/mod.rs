@@ -11,6 +11,7 @@ mod detach;
 mod doctor;
 mod events;
 mod follow;
+mod icmp;
 mod keeper;
 mod legacy;
 mod list;
@@ -55,6 +56,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Status(args) => status::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
         Command::List(args) => list::run(args, &context),
+        Command::Icmp(args) => icmp::run(args, &context),
         Command::Stats(args) => stats::run(args, &context),
         Command::Events(args) => events::run(args, &context),
         Command::Sweep => sweep::run(&context),

@@ -66,7 +66,7 @@ fn cell(value: Option<impl Display>, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// A text in quotes where it needs them.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

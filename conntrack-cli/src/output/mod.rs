@@ -1,9 +1,11 @@
 //! Everything that is shown, and nothing of how it was found out.
 
 pub(crate) mod bans;
+mod columns;
 mod csv;
 pub(crate) mod doctor;
 mod flows;
+pub(crate) mod icmp;
 mod prometheus;
 mod select;
 pub(crate) mod stats;

@@ -5,6 +5,8 @@ use std::io;
 use std::io::Write;
 
 use conntrack_core::Counters;
+use conntrack_core::icmp::IcmpCount;
+use conntrack_core::icmp::IcmpCounts;
 
 /// A label's name and value.
 type Label<'a> = (&'static str, &'a str);
@@ -13,6 +15,7 @@ type Label<'a> = (&'static str, &'a str);
 pub(crate) fn prometheus(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
     traffic(counters, out)?;
     flows(counters, out)?;
+    icmp(&counters.icmp, out)?;
     table(counters, out)?;
     places(counters, out)
 }
@@ -104,6 +107,54 @@ fn flows(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
     let mut family = Family::gauge(out, "state_flows", "Active flows by state.")?;
     for (state, count) in &flows.by_state {
         family.sample(&[("state", state)], count)?;
+    }
+    Ok(())
+}
+
+fn icmp(counts: &IcmpCounts, out: &mut impl Write) -> io::Result<()> {
+    let labels = |count: &IcmpCount| {
+        let kind = count.kind;
+        [
+            kind.family.to_string(),
+            kind.kind.to_string(),
+            kind.code.to_string(),
+        ]
+    };
+    for (name, help, value) in [
+        (
+            "icmp_packets_total",
+            "ICMP and ICMPv6 packets by kind.",
+            (|it| it.packets) as fn(&IcmpCount) -> u64,
+        ),
+        ("icmp_bytes_total", "Their IP total lengths.", |it| it.bytes),
+    ] {
+        let mut family = Family::counter(out, name, help)?;
+        for count in &counts.kinds {
+            let [ip, kind, code] = &labels(count);
+            family.sample(
+                &[("family", ip), ("type", kind), ("code", code)],
+                value(count),
+            )?;
+        }
+    }
+    for (name, help, value) in [
+        (
+            "icmp_unlisted_packets_total",
+            "ICMP packets of kinds that there was no room for.",
+            counts.unlisted_packets,
+        ),
+        (
+            "icmp_unreadable_errors_total",
+            "ICMP errors whose inner packet could not be read.",
+            counts.errors_unreadable,
+        ),
+        (
+            "icmp_unrecorded_errors_total",
+            "ICMP errors that were not recorded: too many new ones at once.",
+            counts.errors_unrecorded,
+        ),
+    ] {
+        Family::counter(out, name, help)?.sample(&[], value)?;
     }
     Ok(())
 }

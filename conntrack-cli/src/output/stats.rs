@@ -10,6 +10,7 @@ use conntrack_core::LimitCounts;
 use conntrack_core::Stats;
 use conntrack_core::Timestamp;
 use conntrack_core::format::human_bytes;
+use conntrack_core::icmp::IcmpCounts;
 use conntrack_core::stats::ClassCounts;
 use conntrack_core::stats::SweepStats;
 
@@ -40,6 +41,9 @@ pub(crate) fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
         let (over, banned, no_room) = (limits.over, limits.banned, limits.no_room);
         let text = format!("{over} connections too much, {banned} bans, {no_room} without room");
         line(out, "threshold", text)?;
+    }
+    if counters.icmp != IcmpCounts::default() {
+        line(out, "ICMP", super::icmp::summary(&counters.icmp))?;
     }
     line(out, "created", counters.table.created)?;
     line(out, "removed", words(nonzero(&counters.table.removed)))?;

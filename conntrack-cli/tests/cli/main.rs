@@ -14,6 +14,7 @@ mod doctor;
 mod events;
 mod fail2ban;
 mod golden;
+mod icmp;
 mod interfaces;
 mod live;
 mod memory;
