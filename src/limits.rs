@@ -5,6 +5,7 @@ use conntrack_core::SketchConfig;
 use conntrack_core::Suspect;
 use conntrack_core::Threshold;
 
+use crate::Error;
 use crate::Result;
 use crate::Tracker;
 
@@ -48,6 +49,30 @@ impl Tracker {
         self.instance().set_threshold(threshold)
     }
 
+    /// Changes the limits in force while nobody else does: `change` is given them, and says
+    /// which there are to be. Returns those.
+    ///
+    /// ```no_run
+    /// # use conntrack::{Error, Tracker};
+    /// # fn main() -> Result<(), Error> {
+    /// let tracker = Tracker::open("default")?;
+    /// tracker.update_threshold(|limits| {
+    ///     let mut limits = limits.unwrap_or_default();
+    ///     limits.new = 50;
+    ///     Ok::<_, Error>(Some(limits))
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// What `change` says; and as [`Tracker::set_threshold`]. Nothing is changed then.
+    pub fn update_threshold<E: From<Error>>(
+        &self,
+        change: impl FnOnce(Option<Threshold>) -> Result<Option<Threshold>, E>,
+    ) -> Result<Option<Threshold>, E> {
+        self.instance().update_threshold(change)
+    }
+
     /// The sketch that the limits' sources are counted in.
     ///
     /// # Errors
@@ -75,10 +100,14 @@ impl Tracker {
     }
 
     /// Keeps the bans that packets have made over a restart, as those that are made by
-    /// command are at once.
+    /// command are at once; and takes out those of all whose time is up, which makes room:
+    /// packets may have made half as many as there is room for ([`bans.max`]), over or not,
+    /// and cannot take out what is over.
+    ///
+    /// [`bans.max`]: crate::Config::bans
     ///
     /// # Errors
-    /// What the kernel says, or the file system.
+    /// `NotFound` if the tracker was detached; what the kernel says, or the file system.
     pub fn save_bans(&self) -> Result<()> {
         self.instance().save_bans()
     }

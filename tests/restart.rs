@@ -10,6 +10,7 @@ use common::link::veth;
 use common::netns::Netns;
 use common::present;
 use conntrack::Config;
+use conntrack::ErrorKind;
 use conntrack::Keep;
 use conntrack::ListSpec;
 use conntrack::Listed;
@@ -100,4 +101,32 @@ fn what_cannot_be_written_is_told_and_in_force() {
     assert_eq!(bans(&opened), ["203.0.113.1 api", "203.0.113.2 api"]);
     assert_eq!(present(&here, "wire").len(), 2);
     opened.detach().expect("detach");
+}
+
+#[test]
+#[ignore = "root"]
+fn who_holds_a_tracker_that_was_detached_does_not_write_over_the_next_ones_bans() {
+    let (here, _there) = wire();
+    let (name, state) = (Name::new(), TempDir::new().expect("a folder"));
+    drop(track(&name, &here, state.path(), Keep::Pinned));
+    let stale = Tracker::open(&name.0).expect("open");
+    let other = Tracker::open(&name.0).expect("open");
+    other.detach().expect("detach");
+    let next = track(&name, &here, state.path(), Keep::Pinned);
+    ban(&next, "203.0.113.1");
+    let file = || fs::read(state.path().join(&name.0).join("bans")).expect("kept");
+    let kept = file();
+    let wish = "203.0.113.2".parse().expect("an address");
+    let errors = [
+        stale.save_bans().expect_err("it is detached"),
+        stale.ban(wish).expect_err("it is detached"),
+        stale.unban_all().expect_err("it is detached"),
+        stale.set_threshold(None).expect_err("it is detached"),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:#}");
+    }
+    assert_eq!(file(), kept);
+    assert_eq!(bans(&next), ["203.0.113.1 api"]);
+    next.detach().expect("detach");
 }

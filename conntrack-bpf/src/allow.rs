@@ -2,6 +2,7 @@
 //! exception from a ban.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 use ipnet::IpNet;
@@ -12,6 +13,7 @@ use crate::datapath::Maps;
 use crate::defines::ALLOW_EXCEPT;
 use crate::defines::ALLOW_GUARD;
 use crate::defines::ALLOW_LIST;
+use crate::defines::ALLOW_SESSION;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -49,7 +51,8 @@ impl AllowedBy {
 pub struct Allowed {
     /// The network.
     pub net: IpNet,
-    /// This host needs it, or an operator's session does; kept up to date by itself.
+    /// This host needs it, or an operator's session does; kept up to date by itself, but for
+    /// the other end of the SSH session that the instance was attached from, which stays.
     pub guard: bool,
     /// It is on the operator's list.
     pub listed: bool,
@@ -64,7 +67,7 @@ impl Allowed {
         let has = |bit| value.why & bit != 0;
         Self {
             net,
-            guard: has(ALLOW_GUARD),
+            guard: has(ALLOW_GUARD | ALLOW_SESSION),
             listed: has(ALLOW_LIST),
             exception: has(ALLOW_EXCEPT),
             hits: value.hits,
@@ -119,12 +122,20 @@ impl<'a> Allow<'a> {
         self.add(net, by.bit())
     }
 
-    /// No longer allows a network that was; whether it was. The guard's stay.
+    /// No longer allows a network that was; whether it was. The guard's stay, but for the
+    /// other end of the session that it was attached from.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn remove(&self, net: IpNet) -> Result<bool> {
-        self.take(net, ALLOW_LIST | ALLOW_EXCEPT)
+        self.take(net, ALLOW_LIST | ALLOW_EXCEPT | ALLOW_SESSION)
+    }
+
+    /// Allows the other end of the session that it is attached from, for good. What is
+    /// found out later may not know of it: some remote shells are of no process whose
+    /// connections could be found, and who renews the guard need not sit at that end.
+    pub(crate) fn session(&self, peer: IpAddr) -> Result<()> {
+        self.add(peer.into(), ALLOW_SESSION).map(drop)
     }
 
     /// Makes these, and no others, the guard's.
@@ -183,15 +194,17 @@ impl<'a> Allow<'a> {
         if let Some(touched) = guarded.iter().find(|it| touches(&it.net, net)) {
             return Err(refusal(net, &touched.net, touched.why));
         }
-        for allowed in self.all()? {
-            let why = match (allowed.listed, allowed.exception) {
-                (true, _) => "allowed by the operator",
+        for (allowed, value) in self.values()? {
+            let has = |bit| value.why & bit != 0;
+            let why = match () {
+                () if has(ALLOW_SESSION) => "the other end of the SSH session that attached this",
+                () if has(ALLOW_LIST) => "allowed by the operator",
                 // Exceptions are made for the bans that contain them.
-                (_, true) if allowed.net.contains(net) => "an exception from bans",
-                _ => continue,
+                () if has(ALLOW_EXCEPT) && allowed.contains(net) => "an exception from bans",
+                () => continue,
             };
-            if touches(&allowed.net, net) {
-                return Err(refusal(net, &allowed.net, why));
+            if touches(&allowed, net) {
+                return Err(refusal(net, &allowed, why));
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 mod claims;
 mod codec;
+mod entries;
 mod lists;
 mod saved;
 mod walk;
@@ -17,18 +18,14 @@ use conntrack_core::BanSpec;
 use conntrack_core::BanTarget;
 use conntrack_core::Timestamp;
 use ipnet::IpNet;
-use libbpf_rs::MapCore;
-use nix::errno::Errno;
 
 use self::codec::decode;
 use self::codec::hash_of;
 use self::codec::key_of;
-use self::codec::kind_of;
 pub(crate) use self::codec::net_key;
 pub(crate) use self::codec::net_of;
 use self::codec::number_of;
 use self::codec::senseless;
-use self::codec::target_of;
 pub use self::lists::BanList;
 pub use self::lists::ListReport;
 pub use self::lists::ListSpec;
@@ -37,6 +34,7 @@ use self::lists::Names;
 pub(crate) use self::saved::to_load;
 pub use self::walk::Walk;
 use crate::clock::Civil;
+use crate::clock::nanos;
 use crate::datapath::Maps;
 use crate::defines::BAN_BOTH;
 use crate::defines::BAN_DRY_RUN;
@@ -152,7 +150,7 @@ impl<'a> Bans<'a> {
             Some(lists) => claims::beside(&lists, &value, &Names::read(self.maps)?),
             None => ct_ban { lists: 0, ..value },
         };
-        self.enter(&key, &spec.target, old.is_some(), &value)?;
+        self.enter(&key, &spec.target, old.as_ref(), &value)?;
         self.policy.bump(&net);
         self.ban(&key, &value)
     }
@@ -160,60 +158,6 @@ impl<'a> Bans<'a> {
     /// When a time from now is over, by the clock of ends.
     fn after(&self, time: Duration) -> u64 {
         self.civil.boot.saturating_add(nanos(time))
-    }
-
-    /// Writes an entry, new or not, and that there is one.
-    fn enter(
-        &self,
-        key: &ct_ban_key,
-        target: &BanTarget,
-        there: bool,
-        value: &ct_ban,
-    ) -> Result<()> {
-        let (kind, net) = (Kind::Ban(kind_of(target.scope)), target.net());
-        if !there {
-            self.policy.enter(kind, &net);
-        }
-        let written = self.write(key, value);
-        if written.is_err() && !there {
-            self.policy.leave(kind, &net);
-        }
-        written.with_context(|| format!("ban {target}"))
-    }
-
-    /// Writes an entry; makes room for it if there is none.
-    fn write(&self, key: &ct_ban_key, value: &ct_ban) -> Result<()> {
-        match self.hash().put(key, value) {
-            Err(Errno::E2BIG) if self.purge()? > 0 => Ok(self.hash().put(key, value)?),
-            Err(Errno::E2BIG) => {
-                let room = self.maps.bans.max_entries();
-                let message = format!("there are {room} bans, and room for no more");
-                Err(Error::new(ErrorKind::Other, message))
-            }
-            other => Ok(other?),
-        }
-    }
-
-    /// Takes out what has expired; how many.
-    fn purge(&self) -> Result<u64> {
-        let mut purged = 0;
-        hash::for_each(&self.hash(), |key, value| {
-            if self.is_over(&value) {
-                purged += u64::from(self.take(&key)?);
-            }
-            Ok::<_, Error>(())
-        })?;
-        Ok(purged)
-    }
-
-    fn take(&self, key: &ct_ban_key) -> Result<bool> {
-        let target = target_of(key)?;
-        let there = self.hash().remove(key).context("unban")?;
-        if there {
-            let kind = Kind::Ban(kind_of(target.scope));
-            self.policy.leave(kind, &target.net());
-        }
-        Ok(there)
     }
 
     /// Takes out the bans of exactly this network, with this scope or with any. What
@@ -231,9 +175,9 @@ impl<'a> Bans<'a> {
                 Some(live) => claims::without_own(live, &Names::read(self.maps)?),
                 None => None,
             };
-            match left {
-                Some(left) => self.hash().put(&key, &left).context("unban")?,
-                None => drop(self.take(&key)?),
+            match (live, left) {
+                (Some(live), Some(left)) => self.change(&key, &live, &left).context("unban")?,
+                _ => drop(self.take(&key)?),
             }
             if let Some(own) = own {
                 removed.push(self.ban(&key, &own)?);
@@ -334,10 +278,6 @@ impl<'a> Bans<'a> {
         Ok(confirmed)
     }
 
-    fn get(&self, key: &ct_ban_key) -> Result<Option<ct_ban>> {
-        self.hash().get(key).context("look at a ban")
-    }
-
     fn is_over(&self, ban: &ct_ban) -> bool {
         codec::is_over(ban, &self.civil)
     }
@@ -363,10 +303,6 @@ fn check(spec: &BanSpec) -> Result<()> {
         }
         BanOrigin::Manual | BanOrigin::Api => Ok(()),
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A scope, and those that what it concerns is concerned by, too.

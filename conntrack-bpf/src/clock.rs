@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use conntrack_core::MonoTime;
 use conntrack_core::Timestamp;
-use nix::sys::time::TimeSpec;
 use nix::time::ClockId;
 use nix::time::clock_gettime;
 
@@ -139,8 +138,9 @@ pub(crate) fn age(now: u64, then: u64) -> u64 {
     u64::try_from(now.wrapping_sub(then).cast_signed()).unwrap_or(0)
 }
 
-fn nanos(time: TimeSpec) -> u64 {
-    u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)
+/// As the kernel has times; what it has no number for is the longest that it has.
+pub(crate) fn nanos(time: impl Into<Duration>) -> u64 {
+    u64::try_from(time.into().as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

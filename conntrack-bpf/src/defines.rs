@@ -63,6 +63,7 @@ pub(crate) const BAN_OWN_BOTH: u16 = define(b"#define CT_BAN_OWN_BOTH") as u16;
 pub(crate) const ALLOW_GUARD: u32 = define(b"#define CT_ALLOW_GUARD");
 pub(crate) const ALLOW_LIST: u32 = define(b"#define CT_ALLOW_LIST");
 pub(crate) const ALLOW_EXCEPT: u32 = define(b"#define CT_ALLOW_EXCEPT");
+pub(crate) const ALLOW_SESSION: u32 = define(b"#define CT_ALLOW_SESSION");
 pub(crate) const IF_RAW_IP: u16 = define(b"#define CT_IF_RAW_IP ") as u16;
 
 /// The decimal number behind `prefix`; compilation fails if there is none.

@@ -83,12 +83,17 @@ pub(crate) fn find(netns: &Netns) -> Result<Vec<Guarded>> {
         let net = loopback.parse::<IpNet>().ok();
         found.extend(net.map(|net| guarded(net, "loopback")));
     }
-    let session = env::var("SSH_CONNECTION").ok();
-    let session = session.as_deref().and_then(peer_of_session);
-    found.extend(session.map(|addr| guarded(addr, "the other end of this SSH session")));
+    let session = session().map(|addr| guarded(addr, "the other end of this SSH session"));
+    found.extend(session);
     let peers = peers.into_iter();
     found.extend(peers.map(|addr| guarded(addr, "the other end of an SSH session")));
     Ok(found)
+}
+
+/// The other end of the SSH session that this process runs in.
+pub(crate) fn session() -> Option<IpAddr> {
+    let session = env::var("SSH_CONNECTION").ok();
+    session.as_deref().and_then(peer_of_session)
 }
 
 fn guarded(net: impl Into<IpNet>, why: &'static str) -> Guarded {

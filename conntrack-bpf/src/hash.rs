@@ -60,15 +60,36 @@ impl<'a, K: Wire, V: Wire> Hash<'a, K, V> {
 
     /// Sets the value of a key. `E2BIG`: the map is full.
     pub(crate) fn put(&self, key: &K, value: &V) -> Result<(), Errno> {
+        self.update(key, value, libbpf_sys::BPF_ANY)
+    }
+
+    /// The same of a key that has none: `EEXIST` if it has.
+    pub(crate) fn put_new(&self, key: &K, value: &V) -> Result<(), Errno> {
+        self.update(key, value, libbpf_sys::BPF_NOEXIST)
+    }
+
+    fn update(&self, key: &K, value: &V, flags: u32) -> Result<(), Errno> {
+        let (map, flags) = (self.map.as_raw_fd(), flags.into());
         let [key, value] =
             [bytes_of(key).as_ptr(), bytes_of(value).as_ptr()].map(<*const u8>::cast);
         // SAFETY: the kernel reads both, which are as long as the map's, and keeps
         // neither; the descriptor is open for the call.
-        let code = unsafe { libbpf_sys::bpf_map_update_elem(self.map.as_raw_fd(), key, value, 0) };
+        let code = unsafe { libbpf_sys::bpf_map_update_elem(map, key, value, flags) };
         match code {
             0 => Ok(()),
             code => Err(Errno::from_raw(-code)),
         }
+    }
+
+    /// Takes a key out, with the value that it had in that moment.
+    pub(crate) fn take(&self, key: &K) -> Result<Option<V>, Errno> {
+        let mut value = vec![0_u8; size_of::<V>()];
+        let (key, to) = (bytes_of(key).as_ptr().cast(), value.as_mut_ptr().cast());
+        let map = self.map.as_raw_fd();
+        // SAFETY: the kernel reads a key and writes a value, which are as long as the
+        // map's, and it keeps neither; the descriptor is open for the call.
+        let code = unsafe { libbpf_sys::bpf_map_lookup_and_delete_elem(map, key, to) };
+        Ok(found(code)?.then(|| from_bytes(&value)))
     }
 
     /// Takes a key out; whether it was there.

@@ -14,12 +14,14 @@ use conntrack_core::SketchConfig;
 use conntrack_core::Suspect;
 use conntrack_core::Threshold;
 use conntrack_core::ThresholdAction;
+use conntrack_core::ban::REASON_MAX;
 use conntrack_core::reference::sketch::Rate;
 use ipnet::IpNet;
 
 use crate::bans::net_of;
 use crate::clock::Civil;
 use crate::clock::Clock;
+use crate::clock::nanos;
 use crate::datapath::Maps;
 use crate::error::Context;
 use crate::error::Error;
@@ -89,7 +91,7 @@ impl<'a> Limits<'a> {
         let policy = Policy::map(&self.maps.policy)?;
         let before = self.raw();
         let Some(threshold) = threshold else {
-            self.switch(0);
+            self.word(offset_of!(ct_limits, action), &ct_limits::default());
             thread::sleep(PACKET);
             policy.keep(&[], &[]);
             return Ok(());
@@ -98,20 +100,19 @@ impl<'a> Limits<'a> {
         valid.map_err(|error| Error::new(ErrorKind::Invalid, format!("threshold: {error}")))?;
         let note = Notes::of(self.maps).put(&reason(threshold))?;
         let civil = Civil::now()?;
+        let another = nanos(threshold.window) / 2 != before.half_ns;
         let limits = ct_limits {
             width: before.width,
             rows: before.rows,
+            room: before.room,
+            epoch: before.epoch.wrapping_add(u32::from(another)),
             civil: civil.civil.0.cast_unsigned().wrapping_sub(civil.boot),
             note,
             ..encode(threshold)
         };
-        if limits.half_ns != before.half_ns {
-            // Counts of another window mean nothing in this one. The sketch's are passed
-            // over, for they are of another time; they decide nothing.
-            self.switch(0);
-            thread::sleep(PACKET);
-            self.forget()?;
-        }
+        // Counts of another window mean nothing in this one: they are left behind first, so
+        // that none is held against a limit of the other window, and limits stay in force.
+        self.word(offset_of!(ct_limits, epoch), &limits);
         let (nets, scopes) = banned_by(threshold);
         // Packets look for what they are going to make, before they do.
         let wider: Vec<_> = nets.iter().copied().chain(self.kept_now()).collect();
@@ -121,11 +122,10 @@ impl<'a> Limits<'a> {
         let now = self.raw();
         (rest.action, rest.on_syn) = (now.action, now.on_syn);
         self.shared.store(bytes_of(&rest));
-        let first = bytes_of(&limits).first_chunk();
-        self.switch(first.map_or(0, |word| u64::from_ne_bytes(*word)));
+        self.word(offset_of!(ct_limits, action), &limits);
         thread::sleep(PACKET);
         policy.keep(&nets, &scopes);
-        Ok(())
+        self.forget(limits.epoch)
     }
 
     /// What packets may be making at this moment.
@@ -134,9 +134,11 @@ impl<'a> Limits<'a> {
             .map_or_else(Vec::new, |threshold| banned_by(&threshold).0)
     }
 
-    /// Stores the first word: what is done.
-    fn switch(&self, word: u64) {
-        let at = offset_of!(ct_limits, action) / size_of::<u64>();
+    /// Stores the word that a field is in.
+    fn word(&self, offset: usize, limits: &ct_limits) {
+        let at = offset / size_of::<u64>();
+        let (words, _) = bytes_of(limits).as_chunks();
+        let word = u64::from_ne_bytes(words[at]);
         self.shared.words()[at].store(word, Ordering::SeqCst);
     }
 
@@ -144,9 +146,13 @@ impl<'a> Limits<'a> {
         Hash::new(self.maps.suspects.as_fd())
     }
 
-    fn forget(&self) -> Result<()> {
-        hash::for_each(&self.hash(), |key, _| self.hash().remove(&key).map(drop))
-            .context("forget suspects")
+    /// Takes out suspects of other windows, which packets do not find any more.
+    fn forget(&self, epoch: u32) -> Result<()> {
+        hash::for_each(&self.hash(), |key, _| match is_of(&key, epoch) {
+            true => Ok(()),
+            false => self.hash().remove(&key).map(drop),
+        })
+        .context("forget suspects")
     }
 
     /// Sources that are counted exactly, in no order: those that began at least half of
@@ -156,15 +162,29 @@ impl<'a> Limits<'a> {
     /// What the kernel says.
     pub fn suspects(&self) -> Result<Vec<Suspect>> {
         let clock = Clock::live()?;
-        let half_ns = self.raw().half_ns;
+        let ct_limits { half_ns, epoch, .. } = self.raw();
         let half = clock.now().checked_div(half_ns).unwrap_or(0) as u32;
         let mut suspects = Vec::new();
         hash::for_each(&self.hash(), |key, value| {
+            if !is_of(&key, epoch) {
+                return Ok(());
+            }
             suspects.push(suspect(&key, &value, half, &clock)?);
             Ok::<_, Error>(())
         })?;
         Ok(suspects)
     }
+}
+
+/// How many bans packets may have made at once, of room for so many: half, so that those of
+/// commands always find room.
+pub(crate) fn room(bans: u32) -> u32 {
+    bans.div_ceil(2)
+}
+
+/// Whether a suspect is of the window that is counted in since limits had this number.
+fn is_of(key: &ct_limit_key, epoch: u32) -> bool {
+    key.epoch == epoch as u8
 }
 
 fn suspect(key: &ct_limit_key, value: &ct_suspect, half: u32, clock: &Clock) -> Result<Suspect> {
@@ -207,6 +227,9 @@ fn banned_by(threshold: &Threshold) -> (Vec<IpNet>, Vec<u8>) {
     (nets.to_vec(), vec![ANY, PORT])
 }
 
+/// In the place of what a reason has no room for.
+const MORE: &str = ", ...";
+
 /// What `banned` says of them.
 fn reason(threshold: &Threshold) -> String {
     let limits = [
@@ -214,17 +237,22 @@ fn reason(threshold: &Threshold) -> String {
         ("new_per_prefix", threshold.new_per_prefix),
         ("new_per_port", threshold.new_per_port),
         ("half_open", threshold.half_open),
+        ("half_open_per_prefix", threshold.half_open_per_prefix),
+        ("half_open_per_port", threshold.half_open_per_port),
     ];
     let limits = limits.into_iter().filter(|(_, limit)| *limit != 0);
     let limits: Vec<_> = limits
         .map(|(name, limit)| format!("{name} {limit}"))
         .collect();
     let window = threshold.get("window").unwrap_or_default();
-    format!("more connections in {window} than {}", limits.join(", "))
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    let mut text = format!("more connections in {window} than {}", limits.join(", "));
+    while text.len() > REASON_MAX {
+        // The last of them goes for those that were left out.
+        let end = text.trim_end_matches(MORE).rfind(", ").unwrap_or(0);
+        text.truncate(end);
+        text += MORE;
+    }
+    text
 }
 
 fn encode(threshold: &Threshold) -> ct_limits {
@@ -311,8 +339,18 @@ mod tests {
     #[test]
     fn a_reason_fits() {
         let mut threshold = Threshold::new(Threshold::MAX);
-        (threshold.new_per_prefix, threshold.new_per_port) = (Threshold::MAX, Threshold::MAX);
+        for key in Threshold::KEYS
+            .into_iter()
+            .filter(|key| key.contains("new") || key.contains("half"))
+        {
+            threshold.set(key, &Threshold::MAX.to_string()).unwrap();
+        }
         let text = reason(&threshold);
-        assert!(text.len() <= conntrack_core::ban::REASON_MAX, "{text}");
+        assert!(text.len() <= REASON_MAX, "{text}");
+        assert!(text.ends_with("half_open 1000000, ..."), "{text}");
+        let mut threshold = Threshold::new(0);
+        threshold.half_open_per_port = 7;
+        let text = reason(&threshold);
+        assert_eq!(text, "more connections in 1s than half_open_per_port 7");
     }
 }

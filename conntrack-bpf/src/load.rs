@@ -24,6 +24,7 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::limits;
 use crate::log;
 use crate::probe;
 use crate::records::Meta;
@@ -130,6 +131,7 @@ pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
     data.ok_or_else(no_section)?.ct_limits = ct_limits {
         width: options.sketch.width,
         rows: options.sketch.rows,
+        room: limits::room(options.max_bans),
         ..ct_limits::default()
     };
     let data = open.maps.data_settings_data.as_deref_mut();

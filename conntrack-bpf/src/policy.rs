@@ -138,6 +138,29 @@ impl Policy {
         self.drop_scopes(scopes & unused);
     }
 
+    /// Bans of packets' making that there are, over or not: they may make so many.
+    pub(crate) fn made(&self) -> u64 {
+        self.word(offset_of!(ct_policy, made))
+            .load(Ordering::SeqCst)
+    }
+
+    /// So many more of them, or less.
+    pub(crate) fn count_made(&self, more: i64) {
+        if more != 0 {
+            let made = self.word(offset_of!(ct_policy, made));
+            made.fetch_add(more.cast_unsigned(), Ordering::SeqCst);
+        }
+    }
+
+    /// After all entries were looked at: so many of packets' making are left. Not if
+    /// packets, too, have changed their count since it was `before`.
+    pub(crate) fn mend_made(&self, before: u64, taken: u64, left: u64) {
+        let made = self.word(offset_of!(ct_policy, made));
+        let now = before.wrapping_sub(taken);
+        // Where it fails the next time will do.
+        let _ = made.compare_exchange(now, left, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
     fn is_kept(&self, kind: Kind, net: &IpNet) -> bool {
         let (at, bit) = place(net);
         let kept = self.word(offset_of!(ct_policy, kept) + at * WORD);

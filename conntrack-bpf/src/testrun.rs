@@ -89,6 +89,16 @@ pub fn run_received(program: BorrowedFd<'_>, frame: &[u8], ifindex: u32) -> Resu
     run_in(program, frame, &sk_buff(INGRESS_IFINDEX, ifindex), 1)
 }
 
+/// As [`run`], for a TC program at the interface with this index, which the calling
+/// thread's network namespace must have. Without one it is the loopback.
+///
+/// # Errors
+/// As [`run`]; there is no such interface.
+pub fn run_at(program: BorrowedFd<'_>, frame: &[u8], ifindex: u32) -> Result<u32> {
+    const IFINDEX: usize = 40;
+    run_in(program, frame, &sk_buff(IFINDEX, ifindex), 1)
+}
+
 /// As [`run`], for a TC program and a super-packet, as a guest sends it by a tap: its
 /// segments are so long, and nobody has counted them yet.
 ///

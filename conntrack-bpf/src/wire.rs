@@ -130,19 +130,21 @@ wire! {
         name @ 0, source @ 64, updated @ 192, entries @ 200, state @ 208, flags @ 212,
         replaces @ 216, pad @ 220,
     }
-    ct_policy: 5360 {
+    ct_policy: 5368 {
         active @ 0, scopes @ 8, bans @ 16, allow @ 64, allowed @ 112, all @ 120, r#gen @ 128,
         kept @ 1152, kept_scopes @ 1200, ban_count @ 1208, allow_count @ 3272,
-        scope_count @ 5336,
+        scope_count @ 5336, made @ 5360,
     }
-    data_policy: 5360 { ct_policy @ 0 }
-    ct_limits: 112 {
+    data_policy: 5368 { ct_policy @ 0 }
+    ct_limits: 120 {
         action @ 0, on_syn @ 4, half_ns @ 8, most @ 16, half_open @ 28, prefix @ 40, width @ 48,
         rows @ 52, ttl @ 56, forget_ns @ 88, civil @ 96, ttls @ 104, note @ 108,
+        epoch @ 112, room @ 116,
     }
-    data_limits: 112 { ct_limits @ 0 }
+    data_limits: 120 { ct_limits @ 0 }
     ct_limit_key: 24 {
-        family @ 0, prefix @ 1, kind @ 2, measure @ 3, port_be @ 4, proto @ 6, addr @ 8,
+        family @ 0, prefix @ 1, kind @ 2, measure @ 3, port_be @ 4, proto @ 6, epoch @ 7,
+        addr @ 8,
     }
     ct_suspect: 24 { rate @ 0, over @ 8, last @ 16 }
     ct_icmp_kind: 8 { family @ 0, r#type @ 1, code @ 2, pad @ 3 }

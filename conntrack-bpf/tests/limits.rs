@@ -8,7 +8,12 @@ use std::time::Duration;
 use common::SECOND;
 use common::banned::Host;
 use common::banned::Spoofed;
+use common::banned::US;
 use common::banned::Via;
+use common::banned::begin;
+use common::banned::shake;
+use common::banned::syn;
+use common::banned::syn_to;
 use common::packet::*;
 use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::events::Listener;
@@ -25,36 +30,8 @@ use libbpf_rs::MapFlags;
 use nix::time::ClockId;
 use nix::time::clock_gettime;
 
-const US: &str = "10.0.0.1:80";
-
 /// The window of these tests, unless they set another: the default.
 const WINDOW: i64 = SECOND;
-
-fn syn(source: &str, port: u16) -> Packet {
-    syn_to(source, port, US)
-}
-
-fn syn_to(source: &str, port: u16, dst: &str) -> Packet {
-    let source = SocketAddr::new(addr(source), port);
-    Packet::tcp(source, end(dst)).flags(SYN).seq(99).ack(0)
-}
-
-/// Sends so many SYNs from ports of their own at this moment; how many pass.
-fn begin(host: &mut Host, source: &str, first: u16, count: u16) -> u16 {
-    (0..count)
-        .map(|n| u16::from(!host.drops(&syn(source, first + n))))
-        .sum()
-}
-
-/// A handshake of a client with us, each packet at this moment; whether all passed.
-fn shake(host: &mut Host, source: &str, port: u16) -> bool {
-    let (client, us) = (SocketAddr::new(addr(source), port), end(US));
-    let answer = Packet::tcp(us, client).flags(SYN | ACK).seq(499).ack(100);
-    let last = Packet::tcp(client, us).seq(100).ack(500);
-    // All of it, also where a packet is dropped: whoever floods does not wait.
-    let dropped = [syn(source, port), answer, last].map(|packet| host.drops(&packet));
-    dropped == [false; 3]
-}
 
 #[test]
 #[ignore = "root"]
@@ -200,7 +177,7 @@ fn counting_drops_nothing() {
 #[test]
 #[ignore = "root"]
 fn what_is_half_open_is_what_no_handshake_came_through_of() {
-    let mut host = Host::new();
+    let mut host = Host::with_tc();
     host.limit(&[("half_open", "10")]);
     for port in 1..=200 {
         assert!(shake(&mut host, "203.0.113.6", port), "{port}");
@@ -209,7 +186,8 @@ fn what_is_half_open_is_what_no_handshake_came_through_of() {
     // Eight are answered and come through: as many may follow, while others may not.
     for port in 1..=8 {
         let (client, us) = (SocketAddr::new(addr("203.0.113.7"), port), end(US));
-        assert!(!host.drops(&Packet::tcp(us, client).flags(SYN | ACK).seq(499).ack(100)));
+        let answer = Packet::tcp(us, client).flags(SYN | ACK).seq(499).ack(100);
+        assert!(!host.drops_via(Via::TcEgress, &answer));
         assert!(!host.drops(&Packet::tcp(client, us).seq(100).ack(500)));
     }
     assert_eq!(begin(&mut host, "203.0.113.7", 1000, 100), 8);
@@ -229,7 +207,7 @@ fn left(host: &Host, ban: &Ban) -> i64 {
 #[test]
 #[ignore = "root"]
 fn whoever_has_shown_that_it_is_there_is_banned() {
-    let mut host = Host::new();
+    let mut host = Host::with_tc();
     host.limit(&[("new", "10"), ("action", "ban"), ("ban_ttl", "10m,1h,24h")]);
     // Forged: nobody is banned, what is too much is dropped.
     assert_eq!(begin(&mut host, "203.0.113.6", 1, 200), 15);
@@ -337,7 +315,7 @@ fn networks_and_ports_are_counted_by_themselves() {
 #[test]
 #[ignore = "root"]
 fn what_is_allowed_is_not_limited() {
-    let mut host = Host::new();
+    let mut host = Host::with_tc();
     host.allow("203.0.113.0/28");
     host.limit(&[("new", "5"), ("action", "ban"), ("ban_on", "syn")]);
     assert_eq!(begin(&mut host, "203.0.113.7", 1, 100), 100);

@@ -33,6 +33,8 @@ use crate::wire::ct_ban_origin;
 /// Of an entry that lists alone have.
 pub(super) const ORIGIN_LIST: u16 = ct_ban_origin::CT_ORIGIN_LIST.0 as u16;
 
+pub(super) const ORIGIN_THRESHOLD: u16 = ct_ban_origin::CT_ORIGIN_THRESHOLD.0 as u16;
+
 /// As `ct_ban_over()` of `bpf/ban.h`.
 pub(super) fn is_over(ban: &ct_ban, civil: &Civil) -> bool {
     ban.until != 0 && civil.boot >= ban.until

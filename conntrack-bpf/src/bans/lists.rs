@@ -377,7 +377,7 @@ impl<'a> Filling<'a> {
             boot: bans.civil.boot,
         };
         let value = claims::join(live, self.bit, &part, self.names);
-        bans.enter(&key, &entry.target, there.is_some(), &value)?;
+        bans.enter(&key, &entry.target, there.as_ref(), &value)?;
         // What has expired may have been this list's as well.
         Ok(there.is_none_or(|there| there.lists & self.bit == 0))
     }

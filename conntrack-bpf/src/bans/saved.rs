@@ -102,7 +102,7 @@ impl Bans<'_> {
             Some(lists) => claims::beside(&lists, &own, &Names::read(self.maps)?),
             None => own,
         };
-        self.enter(&key, &ban.target, there.is_some(), &value)?;
+        self.enter(&key, &ban.target, there.as_ref(), &value)?;
         self.policy.bump(&ban.target.net());
         Ok(())
     }

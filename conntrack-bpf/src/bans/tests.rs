@@ -1,6 +1,7 @@
 use conntrack_core::Timestamp;
 
 use super::codec::is_over;
+use super::codec::target_of;
 use super::*;
 
 #[test]

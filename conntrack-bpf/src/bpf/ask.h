@@ -49,7 +49,7 @@ struct ct_limit_ask {
 	__u32 most;
 	__u32 asked;  /* this packet was counted */
 	__u32 shaken; /* with it a handshake has come through, which is to be counted */
-	__u32 pad;
+	__u32 due;    /* what is counted exactly if it passes: 1 << CT_MEASURES * kind + measure */
 };
 
 /* A packet begins. */

@@ -85,6 +85,8 @@ static __always_inline int ct_frag_later(struct ct_work *w, const struct ct_frag
 	pkt->dst_port_be = frag->dst_port_be;
 	pkt->proto = frag->proto;
 	pkt->reply = frag->reply;
+	if (frag->state == CT_FRAG_DROPPED)
+		w->refused = CT_DROPPED;
 	if (!ct_frag_join(frag, from, to, w->frame.frag_more) || frag->state != CT_FRAG_COUNTED)
 		return 0;
 	pkt->seq = frag->base + to;
@@ -115,7 +117,11 @@ static __always_inline int ct_frag_first(struct ct_work *w, const struct ct_frag
 		.first = len,
 	};
 
-	if (old && ct_frag_open(old, pkt)) {
+	/*
+	 * What was dropped may have been another's, who forged the source: it says nothing of
+	 * a first fragment that comes after it.
+	 */
+	if (old && old->state != CT_FRAG_DROPPED && ct_frag_open(old, pkt)) {
 		__u32 known = old->total ? old->total : old->to;
 
 		if (old->state != CT_FRAG_EARLY && len <= old->to)
@@ -161,11 +167,19 @@ __weak __noinline int ct_frag_begin(struct ct_work *w)
 /* A fragment that is not tracked. Returns enum ct_verdict. */
 __weak __noinline int ct_frag_leave(struct ct_work *w)
 {
+	struct ct_cpu *cpu;
+
 	if (!w)
 		return CT_VERDICT_PASS;
 	/* Whether it is the first one or not, its ports are known if any are. */
 	if (ct_policy.active && ct_ask(w, CT_ASK_ALL & ~w->ask.asked) == CT_VERDICT_DROP)
 		return CT_VERDICT_DROP;
+	if (w->refused == CT_DROPPED) {
+		cpu = ct_cpu_of(w->cpu);
+		if (cpu)
+			cpu->drops[CT_DROP_THRESHOLD]++;
+		return CT_VERDICT_DROP;
+	}
 	/* Of no class: that is its packet's. */
 	w->pkt.segs = 0;
 	ct_refuse(w, CT_CLASS_UNTRACKED, CT_PASS_FRAGMENT);
@@ -173,7 +187,8 @@ __weak __noinline int ct_frag_leave(struct ct_work *w)
 }
 
 /*
- * After it was: if the first did not count, nor do the others. If nothing was known
+ * After it was: if the first did not count, nor do the others, and if it was dropped, so are
+ * they. If nothing was known
  * of its sender before, all of the packet is where that begins.
  */
 __weak __noinline int ct_frag_end(struct ct_work *w)
@@ -193,7 +208,7 @@ __weak __noinline int ct_frag_end(struct ct_work *w)
 	if (frag && counted)
 		frag->anew = 1;
 	else if (frag)
-		frag->state = CT_FRAG_REFUSED;
+		frag->state = w->refused == CT_DROPPED ? CT_FRAG_DROPPED : CT_FRAG_REFUSED;
 	return 0;
 }
 

@@ -145,13 +145,17 @@ struct ct_tcp_end {
 	__u16 shared; /* where the remembered segment ended: end 0 the low half, end 1 the high */
 	__u8 flags;   /* of the last segment: FIN 1 .. CWR 128 */
 	__u8 bits;    /* CT_END_* */
-	__u8 scale;   /* low half: window scale; high half, end 0: that of an ignored SYN */
+	__u8 scale;   /* low half: window scale; high half, end 0: that of an ignored SYN; end 1:
+		       * CT_END_SHOWN */
 	__u8 aux;     /* end 0: times the remembered segment came again; end 1: CT_LAST_*
              */
 };
 
 #define CT_END_UNACKED 1 /* data beyond the highest ack of the other end */
 #define CT_END_MAXACK  2 /* maxack is set */
+/* In `scale` of end 1, before the handshake is through: all that was heard of the answering
+ * end came the way that nobody can take who sends from where the opener's packets come. */
+#define CT_END_SHOWN 0x10
 /* The bits above: what is left of the remembered segment, see CT_LAST_SEQ_SHOWN. */
 #define CT_END_LEFT	  0xfc
 #define CT_END_LEFT_SHIFT 2
@@ -237,6 +241,7 @@ enum ct_frag_state {
 	CT_FRAG_EARLY,	 /* the first one has not come; the others wait for it */
 	CT_FRAG_COUNTED, /* it counted: so do the others */
 	CT_FRAG_REFUSED, /* it did not: nor do they */
+	CT_FRAG_DROPPED, /* it was dropped: so are they */
 };
 
 /* What is known of a packet that comes in fragments. */

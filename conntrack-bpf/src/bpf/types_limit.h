@@ -24,6 +24,7 @@ enum ct_measure {
 	CT_MEASURE_NEW,	 /* begun */
 	CT_MEASURE_HALF, /* begun, and their handshake is not through: TCP */
 	CT_MEASURE_DONE, /* whose handshake has come through: TCP */
+	CT_MEASURES,
 };
 
 #define CT_SKETCH_ROWS	  8 /* the most */
@@ -45,8 +46,10 @@ struct ct_limits {
 	__u64 civil;		  /* CLOCK_REALTIME - CLOCK_BOOTTIME */
 	__u32 ttls;		  /* of `ttl` */
 	__u32 note;		  /* of ct_notes: the bans' reason */
+	__u32 epoch;		  /* changes with the window: counts of another are not met again */
+	__u32 room;		  /* bans that packets may have made at once, over or not */
 };
-_Static_assert(sizeof(struct ct_limits) == 16 + 24 + 16 + 32 + 16 + 8, "no hidden padding");
+_Static_assert(sizeof(struct ct_limits) == 16 + 24 + 16 + 32 + 16 + 16, "no hidden padding");
 
 /* A source, or a part of what it does. */
 struct ct_limit_key {
@@ -55,8 +58,8 @@ struct ct_limit_key {
 	__u8 kind;    /* enum ct_limit_kind */
 	__u8 measure; /* enum ct_measure */
 	__be16 port_be;
-	__u8 proto; /* of CT_LIMIT_PORT */
-	__u8 pad;
+	__u8 proto;    /* of CT_LIMIT_PORT */
+	__u8 epoch;    /* of ct_limits */
 	__u32 addr[4]; /* network order as loaded */
 };
 _Static_assert(sizeof(struct ct_limit_key) == 24, "no hidden padding");

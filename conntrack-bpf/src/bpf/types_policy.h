@@ -36,7 +36,7 @@ enum ct_ban_origin {
 	CT_ORIGINS,
 };
 
-/* User space writes all of it, packets the three counts and `cleared`. */
+/* User space writes all of it, packets the three counts and `cleared`, and bans of theirs. */
 struct ct_ban {
 	__u64 until;   /* CLOCK_BOOTTIME ns; 0: for ever */
 	__u64 then;    /* of an unconfirmed one: `until` once it is confirmed; of one that
@@ -64,9 +64,10 @@ struct ct_hint {
 _Static_assert(sizeof(struct ct_hint) == 24, "no hidden padding");
 
 /* Why an address is never banned, a bit each. */
-#define CT_ALLOW_GUARD	1 /* this host needs it, or its operator's session does */
-#define CT_ALLOW_LIST	2 /* the operator said so, */
-#define CT_ALLOW_EXCEPT 4 /* or made it an exception from a ban */
+#define CT_ALLOW_GUARD	 1 /* this host needs it, or its operator's session does */
+#define CT_ALLOW_LIST	 2 /* the operator said so, */
+#define CT_ALLOW_EXCEPT	 4 /* or made it an exception from a ban */
+#define CT_ALLOW_SESSION 8 /* the session that it was attached from comes from there */
 
 struct ct_allowed {
 	__u64 hits; /* times it won over a ban */
@@ -127,8 +128,9 @@ struct ct_policy {
 	__u64 ban_count[2][129];
 	__u64 allow_count[2][129];
 	__u64 scope_count[3];
+	__u64 made; /* bans of packets' making, over or not; they add, too */
 };
-_Static_assert(sizeof(struct ct_policy) == 16 + 96 + 16 + 1024 + 56 + 4128 + 24,
+_Static_assert(sizeof(struct ct_policy) == 16 + 96 + 16 + 1024 + 56 + 4128 + 24 + 8,
 	       "no hidden padding");
 
 enum ct_scope {

@@ -28,6 +28,7 @@ use crate::bans::Unbanned;
 use crate::bans::Walk;
 use crate::counters::Meter;
 use crate::datapath::Maps;
+use crate::error::Error;
 use crate::error::Result;
 use crate::guard;
 use crate::guard::GuardNews;
@@ -37,6 +38,7 @@ use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::records::Meta;
 use crate::remove;
+use crate::teardown;
 
 /// What keeps others, in this process and elsewhere, from changing it meanwhile.
 struct Turn<'a> {
@@ -45,11 +47,20 @@ struct Turn<'a> {
 }
 
 impl Instance {
+    /// Not if it has been detached: what is kept over a restart may be another's by now.
     fn turn(&self, purpose: &str) -> Result<Turn<'_>> {
         let state = self.state();
-        let lock = state.dir.as_ref().map(|dir| dir.lock_policy(purpose));
+        let mut lock = None;
+        if let Some(dir) = &state.dir {
+            lock = Some(dir.lock_policy(purpose)?);
+            // Where that cannot be told somebody is replacing what is pinned.
+            if !self.is_pinned_in(dir).unwrap_or(true) {
+                let gone = teardown::not_attached(&self.name);
+                return Err(gone.context("it was detached meanwhile"));
+            }
+        }
         Ok(Turn {
-            _lock: lock.transpose()?,
+            _lock: lock,
             _state: state,
         })
     }
@@ -289,6 +300,21 @@ impl Instance {
         self.limit(threshold)
     }
 
+    /// Puts limits in force that `change` makes of those in force, which nobody else
+    /// changes meanwhile; the new ones.
+    ///
+    /// # Errors
+    /// What `change` says, with nothing changed; and as [`Self::set_threshold`].
+    pub fn update_threshold<E: From<Error>>(
+        &self,
+        change: impl FnOnce(Option<Threshold>) -> Result<Option<Threshold>, E>,
+    ) -> Result<Option<Threshold>, E> {
+        let _turn = self.turn("setting a threshold")?;
+        let threshold = change(self.threshold()?)?;
+        self.limit(threshold.as_ref())?;
+        Ok(threshold)
+    }
+
     /// The same for who holds the lock, or is alone.
     pub(super) fn limit(&self, threshold: Option<&Threshold>) -> Result<()> {
         let datapath = self.datapath();
@@ -296,6 +322,7 @@ impl Instance {
             // Before anything is dropped.
             self.renew_guard(&datapath.maps)?;
         }
+        Bans::of(&datapath.maps)?.purge_made()?;
         Limits::of(&datapath.maps)?.set(threshold)
     }
 
@@ -323,13 +350,16 @@ impl Instance {
         Limits::of(&self.datapath().maps)?.suspects()
     }
 
-    /// Keeps the bans that packets have made over a restart, if it is one that does.
+    /// Keeps the bans that packets have made over a restart, if it is one that does, and
+    /// takes out those that are over: that makes room for others.
     ///
     /// # Errors
-    /// What the kernel says, or the file system.
+    /// `NotFound` if it was detached; what the kernel says, or the file system.
     pub fn save_bans(&self) -> Result<()> {
         let _turn = self.turn("keeping bans")?;
-        self.keep_single(&self.datapath().maps)
+        let maps = &self.datapath().maps;
+        Bans::of(maps)?.purge_made()?;
+        self.keep_single(maps)
     }
 
     /// Puts in what was kept over a restart, before the first packet.
@@ -339,10 +369,14 @@ impl Instance {
         folder.map_or(Ok(()), |folder| folder.restore(&datapath.maps))
     }
 
-    /// Allows what the configuration says, before the first packet.
+    /// Allows what the configuration says, and the other end of the session that this is,
+    /// before the first packet.
     pub(super) fn allow_configured(&self, nets: &[IpNet]) -> Result<()> {
         let datapath = self.datapath();
         let allow = Allow::of(&datapath.maps)?;
+        if let Some(peer) = guard::session() {
+            allow.session(peer)?;
+        }
         let mut nets = nets.iter();
         nets.try_for_each(|net| allow.put(*net, AllowedBy::List).map(drop))
     }

@@ -1,5 +1,6 @@
 //! A data path with bans, packets through it, and what it says of each.
 
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
 use conntrack_bpf::allow::Allow;
@@ -21,8 +22,10 @@ use nix::time::clock_gettime;
 
 use super::Lab;
 use super::SECOND;
+use super::packet::ACK;
 use super::packet::Packet;
 use super::packet::SYN;
+use super::packet::addr;
 use super::packet::end;
 
 const XDP_DROP: u32 = 1;
@@ -179,6 +182,48 @@ impl Host {
     pub(crate) fn dropped(&self) -> u64 {
         self.lab.counters().drops["ban"]
     }
+}
+
+/// The addresses that tests about limits have for this host.
+pub(crate) const US: &str = "10.0.0.1:80";
+
+/// A SYN to this host.
+pub(crate) fn syn(source: &str, port: u16) -> Packet {
+    syn_to(source, port, US)
+}
+
+/// A SYN to an end.
+pub(crate) fn syn_to(source: &str, port: u16, dst: &str) -> Packet {
+    let source = SocketAddr::new(addr(source), port);
+    Packet::tcp(source, end(dst)).flags(SYN).seq(99).ack(0)
+}
+
+/// Sends so many SYNs from ports of their own at this moment; how many pass.
+pub(crate) fn begin(host: &mut Host, source: &str, first: u16, count: u16) -> u16 {
+    (0..count)
+        .map(|n| u16::from(!host.drops(&syn(source, first + n))))
+        .sum()
+}
+
+/// A handshake of a client with us, each packet at this moment; whether all passed. The
+/// host has TC.
+pub(crate) fn shake(host: &mut Host, source: &str, port: u16) -> bool {
+    let [first, answer, last] = handshake(source, port);
+    // All of it, also where a packet is dropped: whoever floods does not wait.
+    let dropped = [
+        host.drops(&first),
+        host.drops_via(Via::TcEgress, &answer),
+        host.drops(&last),
+    ];
+    dropped == [false; 3]
+}
+
+/// The three packets of a handshake.
+pub(crate) fn handshake(source: &str, port: u16) -> [Packet; 3] {
+    let (client, us) = (SocketAddr::new(addr(source), port), end(US));
+    let answer = Packet::tcp(us, client).flags(SYN | ACK).seq(499).ack(100);
+    let last = Packet::tcp(client, us).seq(100).ack(500);
+    [syn(source, port), answer, last]
 }
 
 /// A wish of a text, for ever.

@@ -43,25 +43,24 @@ fn get(args: &ThresholdGetArgs, context: &Context) -> Result<ExitCode, Failure> 
 
 fn set(args: &ThresholdSetArgs, context: &Context) -> Result<ExitCode, Failure> {
     let given = settings(&args.settings)?;
-    let tracker = context.open()?;
-    let in_force = tracker.threshold()?.filter(|_| !args.anew);
-    let mut limits = in_force.unwrap_or_default();
-    threshold::apply(&mut limits, &given).map_err(|error| Failure::Usage(error.to_string()))?;
-    tracker.set_threshold(Some(&limits))?;
-    warn(&limits);
+    let limits = context.open()?.update_threshold(|in_force| {
+        let mut limits = in_force.filter(|_| !args.anew).unwrap_or_default();
+        threshold::apply(&mut limits, &given).map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok::<_, Failure>(Some(limits))
+    })?;
+    limits.iter().for_each(warn);
     Ok(ExitCode::SUCCESS)
 }
 
 fn off(context: &Context) -> Result<ExitCode, Failure> {
-    let tracker = context.open()?;
-    match tracker.threshold()? {
-        None => Err(Failure::Nothing("there is no limit".to_owned())),
-        Some(_) => {
-            tracker.set_threshold(None)?;
-            say("there is no limit any more");
-            Ok(ExitCode::SUCCESS)
-        }
-    }
+    context
+        .open()?
+        .update_threshold(|in_force| match in_force {
+            None => Err(Failure::Nothing("there is no limit".to_owned())),
+            Some(_) => Ok(None),
+        })?;
+    say("there is no limit any more");
+    Ok(ExitCode::SUCCESS)
 }
 
 fn suspects(args: &SuspectsArgs, context: &Context) -> Result<ExitCode, Failure> {

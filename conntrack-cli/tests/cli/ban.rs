@@ -210,6 +210,32 @@ fn the_host_is_guarded() {
     assert_eq!(find("192.0.2.1")["why"], serde_json::json!(["guard"]));
 }
 
+/// Whoever looks after bans later need not sit at the end of that session, nor find it.
+#[test]
+#[ignore = "root"]
+fn the_session_that_attached_is_guarded_until_somebody_says_otherwise() {
+    let netns = Netns::new();
+    let mut command = netns.command(&["attach", "lo"]);
+    let session = "198.51.100.9 5000 192.0.2.1 22";
+    finish(command.env("SSH_CONNECTION", session)).ok();
+    let mut command = netns.command(&["allow"]);
+    let passing = "198.51.100.8 5000 192.0.2.1 22";
+    let shown = finish(command.env("SSH_CONNECTION", passing)).ok();
+    assert!(shown.contains("198.51.100.8") && shown.contains("198.51.100.9"));
+    // Without a session, as a service does.
+    let shown = netns.run(&["allow"]).ok();
+    assert!(!shown.contains("198.51.100.8") && shown.contains("198.51.100.9"));
+    let refused = netns.run(&["ban", "198.51.100.0/24"]);
+    let says = "198.51.100.9 is the other end of the SSH session that attached this";
+    said(&refused, 1, says);
+    assert_eq!(
+        netns.run(&["allow", "--remove", "198.51.100.9"]).code,
+        Some(0)
+    );
+    said(&netns.run(&["ban", "198.51.100.0/24"]), 0, "banned");
+    netns.run(&["detach"]).ok();
+}
+
 #[test]
 #[ignore = "root"]
 fn an_unconfirmed_ban_is_shown_and_confirmed() {

@@ -381,3 +381,76 @@ fn a_process_that_runs_keeps_the_guard_current() {
     assert!(foreground.wait().unwrap().success());
     assert!(passes, "its own new address is guarded");
 }
+
+/// A process that runs writes down what packets ban; so a kill loses nothing of it.
+#[test]
+#[ignore = "root"]
+fn bans_by_packets_survive_a_kill() {
+    let scene = Scene::new();
+    let server = &scene.server;
+    let attach = [
+        "attach",
+        "inner",
+        "--foreground",
+        "--threshold",
+        "30",
+        "--threshold",
+        "action=ban",
+    ];
+    let mut foreground = server.command(&attach);
+    let mut foreground = foreground.stdout(Stdio::null()).spawn().unwrap();
+    let wait = |what: &str, done: &dyn Fn() -> bool| {
+        let came = (0..150).any(|_| {
+            thread::sleep(Duration::from_millis(100));
+            done()
+        });
+        assert!(came, "{what}");
+    };
+    wait("attached", &|| {
+        server.run(&["threshold", "get"]).code == Some(0)
+    });
+    assert!(scene.connect("10.9.0.7:0", 500) < 100);
+    let file = server.state_dir().join(&server.name).join("bans");
+    let written = |addr: &str| {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).contains(addr)
+    };
+    wait("written down", &|| written("10.9.0.7"));
+    // While an attack goes on that is not done all the time; what came meanwhile is kept by
+    // whoever clears up behind the killed one.
+    assert!(scene.connect("10.9.0.8:0", 500) < 100);
+    assert!(!written("10.9.0.8"), "seconds later");
+    foreground.kill().unwrap();
+    foreground.wait().unwrap();
+    server.run(&["attach", "inner"]).ok();
+    for source in ["10.9.0.7:0", "10.9.0.8:0"] {
+        assert_eq!(scene.connect(source, 1), 0, "{source} is banned still");
+    }
+    server.run(&["detach"]).ok();
+}
+
+#[test]
+#[ignore = "root"]
+fn changes_of_limits_at_once_are_all_made() {
+    let netns = Netns::new();
+    netns.run(&["attach", "lo", "--threshold", "1000"]).ok();
+    for round in 1..=5 {
+        let keys = ["new", "half_open", "new_per_port", "new_per_prefix"];
+        let running: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                let setting = format!("{key}={round}");
+                let mut command = netns.command(&["threshold", "set", &setting]);
+                command.spawn().unwrap()
+            })
+            .collect();
+        for mut run in running {
+            assert!(run.wait().unwrap().success());
+        }
+        let now = limits(&netns);
+        for key in keys {
+            assert_eq!(now["limits"][key], round, "{key} of {now}");
+        }
+    }
+    netns.run(&["detach"]).ok();
+}

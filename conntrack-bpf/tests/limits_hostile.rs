@@ -1,0 +1,388 @@
+//! Who means harm to others, or to the bans themselves, gains nothing by limits.
+
+mod common;
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use common::SECOND;
+use common::banned::Host;
+use common::banned::Spoofed;
+use common::banned::US;
+use common::banned::Via;
+use common::banned::begin;
+use common::banned::handshake;
+use common::banned::shake;
+use common::banned::spec;
+use common::banned::syn_to;
+use common::packet::*;
+use conntrack_bpf::datapath::Entry;
+use conntrack_bpf::testrun;
+use conntrack_core::BanOrigin;
+use nix::sched::CloneFlags;
+use nix::sched::unshare;
+
+const VICTIM: &str = "203.0.113.7";
+const ON_HANDSHAKE: [(&str, &str); 2] = [("new", "5"), ("action", "ban")];
+const ON_SYN: [(&str, &str); 3] = [("new", "5"), ("action", "ban"), ("ban_on", "syn")];
+
+#[test]
+#[ignore = "root"]
+fn nobody_is_banned_by_a_forged_handshake() {
+    // All three packets of it come in where the opener's do: 7 are begun, for the sketch
+    // says so from the third on, and stay half open.
+    let mut host = Host::with_tc();
+    host.limit(&ON_HANDSHAKE);
+    let mut passed = 0;
+    for port in 1..=100 {
+        let forged = handshake(VICTIM, port).map(|packet| !host.drops(&packet));
+        passed += u16::from(forged[0]);
+    }
+    assert_eq!((passed, host.all()), (7, vec![]));
+    // By the other hook it is the same interface.
+    let mut host = Host::with_tc();
+    host.limit(&ON_HANDSHAKE);
+    for port in 1..=100 {
+        let [first, answer, last] = handshake(VICTIM, port);
+        host.drops(&first);
+        host.drops_via(Via::TcIngress, &answer);
+        host.drops(&last);
+    }
+    assert_eq!(host.all(), []);
+}
+
+#[test]
+#[ignore = "root"]
+fn whoever_does_not_know_the_number_has_shown_nothing() {
+    for liberal in [false, true] {
+        let mut host = Host::with(&Entry::ALL, |config| {
+            (config.table.max_flows, config.table.max_flows_v6) = (1000, Some(1000));
+            config.conntrack.tcp_be_liberal = liberal;
+        });
+        host.limit(&ON_HANDSHAKE);
+        for port in 1..=100 {
+            let [first, answer, last] = handshake(VICTIM, port);
+            host.drops(&first);
+            host.drops_via(Via::TcEgress, &answer);
+            // Within the window, as nf_conntrack has it, but not what the answer has said.
+            host.drops(&last.ack(499));
+        }
+        assert_eq!(host.all(), [], "{liberal}");
+        // Nor is it whoever says first himself what he then claims to have heard.
+        host.now += SECOND;
+        for port in 1001..=1100 {
+            let [first, answer, last] = handshake(VICTIM, port);
+            host.drops(&first);
+            host.drops_via(Via::TcEgress, &answer);
+            let client = SocketAddr::new(addr(VICTIM), port);
+            let more = Packet::tcp(end(US), client).seq(500).ack(100).payload(9);
+            host.drops(&more);
+            host.drops(&last.ack(509));
+        }
+        assert_eq!(host.all(), [], "{liberal}");
+        // The real ones are counted, after all that.
+        host.now += SECOND;
+        for port in 2001..=2010 {
+            shake(&mut host, VICTIM, port);
+        }
+        assert_eq!(host.banned(VICTIM).origin, BanOrigin::Threshold);
+    }
+}
+
+#[test]
+#[ignore = "root"]
+fn a_router_sees_the_answer_come_in_elsewhere() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+    let made = Command::new("ip")
+        .args(["link", "add", "inside", "index", "77", "type", "veth"])
+        .status();
+    assert!(made.expect("ip").success());
+    let mut host = Host::with_tc();
+    host.limit(&ON_HANDSHAKE);
+    for port in 1..=20 {
+        let [first, answer, last] = handshake(VICTIM, port);
+        host.drops(&first);
+        let ingress = host.lab.program(Entry::TcIngress);
+        testrun::run_at(ingress, &answer.frame(), 77).expect("test run");
+        host.drops(&last);
+    }
+    assert_eq!(host.banned(VICTIM).origin, BanOrigin::Threshold);
+}
+
+#[test]
+#[ignore = "root"]
+fn what_an_allowed_address_does_is_not_its_networks() {
+    for on in ["syn", "handshake"] {
+        let mut host = Host::with_tc();
+        host.allow("203.0.113.7/32");
+        host.limit(&[("new_per_prefix", "10"), ("action", "ban"), ("ban_on", on)]);
+        for port in 1..=100 {
+            assert!(shake(&mut host, "203.0.113.7", port), "{on}");
+        }
+        assert_eq!(host.all(), [], "{on}");
+        for port in 1..=10 {
+            assert!(shake(&mut host, "203.0.113.8", port), "{on}");
+        }
+        assert_eq!(host.all(), [], "{on}");
+        for port in 11..=100 {
+            shake(&mut host, "203.0.113.9", port);
+        }
+        let banned = host.banned("203.0.113.0/24");
+        assert_eq!(banned.origin, BanOrigin::Threshold, "{on}");
+        assert!(shake(&mut host, "203.0.113.7", 200), "{on}");
+    }
+}
+
+#[test]
+#[ignore = "root"]
+fn what_one_limit_refuses_is_nothing_to_the_others() {
+    let mut host = Host::new();
+    host.limit(&[("new", "20"), ("new_per_port", "5"), ("half_open", "15")]);
+    assert_eq!(begin(&mut host, VICTIM, 1, 100), 7);
+    // The sketch has counted all hundred, so each is counted exactly from now on.
+    let others = (1..=100).filter(|n| !host.drops(&syn_to(VICTIM, 200 + n, "10.0.0.1:81")));
+    assert_eq!(others.count(), 7);
+    let more = (1..=100_u16).filter(|n| {
+        let dst = format!("10.0.0.1:{}", 1000 + n);
+        !host.drops(&syn_to(VICTIM, 400 + n, &dst))
+    });
+    // 15 half open; the first of all were not counted exactly, for nobody suspected them.
+    assert!((1..=15).contains(&more.count()));
+    let suspects = host.limits().suspects().expect("suspects");
+    let most = |it: &conntrack_core::Suspect| match (it.measure, it.port) {
+        (conntrack_core::Measure::HalfOpen, _) => 15,
+        (_, Some(_)) => 5,
+        _ => 20,
+    };
+    assert!(
+        suspects.iter().all(|it| it.count <= most(it)),
+        "{suspects:?}"
+    );
+}
+
+#[test]
+#[ignore = "root"]
+fn a_dry_run_keeps_nobody_from_being_banned() {
+    let mut host = Host::new();
+    host.ban(spec(VICTIM).dry_run(true).reason("watched"));
+    host.limit(&ON_SYN);
+    assert_eq!(begin(&mut host, VICTIM, 1, 100), 7);
+    let ban = host.banned(VICTIM);
+    assert_eq!((ban.origin, ban.dry_run), (BanOrigin::Threshold, false));
+    assert_eq!(ban.reason, "more connections in 1s than new 5");
+    assert!(host.drops(&Packet::udp(end("203.0.113.7:1"), end("10.0.0.1:53"))));
+    let counters = host.lab.counters();
+    assert_eq!(
+        (counters.limits.banned, counters.drops["threshold"]),
+        (1, 1)
+    );
+    // A ban that drops stays whose it is.
+    host.ban(spec("203.0.113.8").reason("mine"));
+    begin(&mut host, "203.0.113.8", 1, 100);
+    assert_eq!(host.banned("203.0.113.8").reason, "mine");
+    assert_eq!(host.unban("203.0.113.7/32").removed.len(), 1);
+    host.limits().set(None).expect("no limit");
+    assert_eq!(host.bans().clear().expect("clear"), 1);
+}
+
+#[test]
+#[ignore = "root"]
+fn bans_by_packets_leave_room_for_others_and_what_finds_none_is_dropped() {
+    let mut host = Host::with(&Entry::ALL, |config| {
+        (config.table.max_flows, config.table.max_flows_v6) = (1000, Some(1000));
+        config.bans.max = 8;
+    });
+    host.limit(&[("new", "5"), ("action", "ban"), ("ban_ttl", "1s,1s")]);
+    let source = |n: u16| format!("203.0.113.{n}");
+    for n in 1..=8 {
+        let passed = (1..=50).filter(|port| shake(&mut host, &source(n), *port));
+        // Whoever is not banned begins no more in this window all the same.
+        let passed = passed.count();
+        assert!((5..=8).contains(&passed), "{n}: {passed}");
+    }
+    let limits = host.lab.counters().limits;
+    assert_eq!((limits.banned, limits.no_room > 0), (4, true));
+    for n in 1..=4 {
+        host.ban_text(&format!("198.51.100.{n}"));
+    }
+    assert_eq!(host.all().len(), 8);
+
+    // Those of packets are over: commands find room at once, packets once somebody has
+    // taken them out.
+    thread::sleep(Duration::from_millis(1100));
+    host.catch_up();
+    for port in 1..=50 {
+        shake(&mut host, &source(9), port);
+    }
+    assert_eq!(host.lab.counters().limits.banned, 4);
+    assert_eq!(host.bans().purge_made().expect("purge"), 4);
+    for n in 11..=14 {
+        for port in 1..=50 {
+            shake(&mut host, &source(n), port);
+        }
+    }
+    assert_eq!(host.lab.counters().limits.banned, 8);
+    thread::sleep(Duration::from_millis(1100));
+    host.ban_text("198.51.100.5");
+    let all: Vec<_> = host.all().into_iter().map(|it| it.origin).collect();
+    assert_eq!(all, vec![BanOrigin::Api; 5]);
+}
+
+#[test]
+#[ignore = "root"]
+fn a_ban_that_is_over_is_taken_over() {
+    let mut host = Host::with_room(2);
+    host.limit(&[
+        ("new", "5"),
+        ("action", "ban"),
+        ("ban_on", "syn"),
+        ("ban_ttl", "1m,2m"),
+    ]);
+    for round in 0..3 {
+        assert_eq!(begin(&mut host, VICTIM, 1000 * (round + 1), 100), 7);
+        host.now += 60 * SECOND * if round == 0 { 1 } else { 2 };
+    }
+    let limits = host.lab.counters().limits;
+    assert_eq!(
+        (limits.banned, limits.no_room),
+        (3, 0),
+        "one place is enough"
+    );
+    assert_eq!(host.all().len(), 1);
+}
+
+/// Two CPUs find the same moment that a source is too much.
+#[test]
+#[ignore = "root"]
+fn two_cpus_ban_a_source_once() {
+    let sources: u32 = if common::in_kernel_matrix() {
+        200
+    } else {
+        4000
+    };
+    let mut host = Host::with(&[Entry::Xdp], |config| {
+        (config.table.max_flows, config.table.max_flows_v6) = (1000, Some(100));
+        config.bans.max = 10_000;
+    });
+    host.limit(&[
+        ("new", "1"),
+        ("action", "ban"),
+        ("ban_on", "syn"),
+        ("ban_ttl", "1m,1h"),
+    ]);
+    let length = u32::try_from(Spoofed::new().of(0, 1).len()).expect("a frame");
+    host.lab.replayer.set(host.now, length);
+    let lab = &host.lab;
+    common::cpus::on_two_cpus(|thread| {
+        let mut frame = Spoofed::new();
+        for source in 0..sources {
+            for port in 0..8 {
+                let port = u16::try_from(thread * 8 + port + 1).expect("a port");
+                lab.run(frame.of(0x0b00_0000 + source, port));
+            }
+        }
+    });
+    let all = host.all();
+    assert_eq!(host.lab.counters().limits.banned, all.len() as u64);
+    assert_eq!(all.len(), sources as usize);
+    let longest = all.iter().filter_map(|ban| ban.ttl).max();
+    assert!(
+        longest.is_some_and(|ttl| ttl <= Duration::from_secs(60)),
+        "one strike each"
+    );
+}
+
+#[test]
+#[ignore = "root"]
+fn the_rest_of_a_dropped_datagram_is_dropped() {
+    let mut host = Host::new();
+    host.limit(&[("new", "5")]);
+    let datagram = |n: u16| Packet::udp(SocketAddr::new(addr(VICTIM), n), end("10.0.0.1:53"));
+    let mut passed = 0;
+    for n in 1..=20 {
+        let frames = datagram(n).payload(2800).fragments(n.into(), 1000);
+        let dropped: Vec<_> = frames
+            .iter()
+            .map(|it| host.drops_frame(Via::Xdp, it))
+            .collect();
+        assert_eq!(dropped.len(), 3);
+        assert!(
+            dropped.iter().all(|it| *it == dropped[0]),
+            "{n}: {dropped:?}"
+        );
+        passed += u16::from(!dropped[0]);
+    }
+    assert_eq!(passed, 7);
+    assert_eq!(host.lab.counters().drops["threshold"], 3 * 13);
+    // The same identification again, of a flow that there is: not dropped for the other.
+    let frames = datagram(1).payload(2800).fragments(20, 1000);
+    assert!(frames.iter().all(|it| !host.drops_frame(Via::Xdp, it)));
+}
+
+#[test]
+#[ignore = "root"]
+fn a_slow_attacker_under_a_flood_that_makes_everybody_a_suspect() {
+    // 64 cells, and 1000 sources in a window: the sketch says of everybody that it is too much.
+    let mut host = Host::with(&[Entry::Xdp], |config| {
+        (config.table.max_flows, config.table.max_flows_v6) = (10_000, Some(100));
+        (config.sketch.width, config.sketch.rows) = (64, 2);
+    });
+    host.limit(&[("new", "20"), ("action", "ban"), ("ban_on", "syn")]);
+    let (mut frame, mut dropped) = (Spoofed::new(), [0, 0]);
+    for n in 0..20_000_u32 {
+        let source = 0x0b00_0000 + n;
+        dropped[0] += u32::from(host.drops_frame(Via::Xdp, frame.of(source, 1)));
+        // A fiftieth of them all.
+        if n % 50 == 0 {
+            let port = u16::try_from(n / 50 + 1).expect("a port");
+            let victim = Ipv4Addr::new(203, 0, 113, 7).to_bits();
+            dropped[1] += u32::from(host.drops_frame(Via::Xdp, frame.of(victim, port)));
+        }
+        host.now += SECOND / 2000;
+    }
+    assert_eq!(dropped[0], 0, "nobody pays for it");
+    let banned: Vec<_> = host.all().iter().map(|it| it.target.to_string()).collect();
+    assert_eq!(banned, [VICTIM], "40 in a second are too many for 20");
+    assert!(dropped[1] > 300, "{dropped:?}");
+}
+
+#[test]
+#[ignore = "root"]
+fn limits_stay_in_force_while_their_window_changes() {
+    let mut host = Host::new();
+    let windows = ["1s", "1h", "2s", "30m"];
+    host.limit(&[("new", "10"), ("window", "1s")]);
+    let length = u32::try_from(Spoofed::new().of(0, 1).len()).expect("a frame");
+    host.lab.replayer.set(host.now, length);
+    let before = host.lab.counters();
+    let (host, changes) = (&host, 40_u32);
+    let sent = std::sync::atomic::AtomicU32::new(0);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    common::cpus::on_two_cpus(|thread| {
+        use std::sync::atomic::Ordering;
+        if thread == 0 {
+            for n in 0..changes {
+                host.limit(&[("new", "10"), ("window", windows[n as usize % 4])]);
+            }
+            done.store(true, Ordering::SeqCst);
+            return;
+        }
+        let mut frame = Spoofed::new();
+        while !done.load(Ordering::SeqCst) {
+            let n = sent.fetch_add(1, Ordering::SeqCst);
+            let port = u16::try_from(n % 60_000 + 1).expect("a port");
+            host.lab.run(frame.of(0xcb00_7107, port));
+        }
+    });
+    let counters = host.lab.counters();
+    let passed = counters.table.created - before.table.created;
+    // Each change begins anew, with half of it more before it is a suspect; and once more
+    // where a packet comes in the middle of it.
+    let most = u64::from(changes + 1) * 2 * 16;
+    assert!(passed <= most, "{passed} of {sent:?}");
+    assert!(counters.drops["threshold"] > passed, "{sent:?}");
+    assert_eq!(host.limits().suspects().expect("suspects").len(), 1);
+}
