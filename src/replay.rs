@@ -6,6 +6,8 @@ use conntrack_bpf::counters::Meter;
 use conntrack_bpf::datapath::Datapath;
 use conntrack_bpf::datapath::Entry;
 use conntrack_bpf::datapath::LoadOptions;
+use conntrack_bpf::prints::Signatures;
+use conntrack_bpf::prints::Sources;
 use conntrack_bpf::table::Tables;
 use conntrack_bpf::testrun::Replayer;
 use conntrack_core::Config;
@@ -14,6 +16,8 @@ use conntrack_core::Flow;
 use conntrack_core::FlowFilter;
 use conntrack_core::FlowKey;
 
+use crate::FingerprintSources;
+use crate::Fingerprints;
 use crate::Flows;
 use crate::Result;
 use crate::flows::name_interface;
@@ -99,6 +103,18 @@ impl Replay {
             name_interface(flow, None);
         }
         Ok(found)
+    }
+
+    /// The TCP signatures that were seen; see
+    /// [`Tracker::fingerprints`](crate::Tracker::fingerprints).
+    pub fn fingerprints(&self) -> Fingerprints {
+        Fingerprints::new(Ok(Signatures::new(&self.datapath.maps, self.clock())))
+    }
+
+    /// The last signature of each source; see
+    /// [`Tracker::fingerprint_sources`](crate::Tracker::fingerprint_sources).
+    pub fn fingerprint_sources(&self) -> FingerprintSources {
+        FingerprintSources::new(Ok(Sources::new(&self.datapath.maps, self.clock())))
     }
 
     /// What was counted; see [`Tracker::stats`](crate::Tracker::stats).

@@ -13,6 +13,7 @@ use conntrack_core::stats::CpuCounts;
 use conntrack_core::stats::DROP_REASONS;
 use conntrack_core::stats::PASS_REASONS;
 use conntrack_core::stats::TableCounts;
+use conntrack_core::stats::UNRECORDED;
 use conntrack_core::stats::by_reason;
 use libbpf_rs::MapCore;
 use libbpf_rs::MapHandle;
@@ -90,6 +91,7 @@ impl Meter {
             table: TableCounts::new(sum.table, &sum.gone),
             limits: sum.limit.into(),
             banned: by_reason(&BAN_ORIGINS, &sum.banned),
+            fingerprints_left_out: by_reason(&UNRECORDED, &sum.unprinted),
             per_cpu,
             ..Counters::default()
         };
@@ -151,6 +153,7 @@ fn add(sum: &mut ct_cpu, counts: &ct_cpu) {
     add(&mut sum.gone, &counts.gone);
     add(&mut sum.limit, &counts.limit);
     add(&mut sum.banned, &counts.banned);
+    add(&mut sum.unprinted, &counts.unprinted);
     for (to, from) in sum.live.iter_mut().zip(counts.live) {
         *to = to.wrapping_add(from);
     }
@@ -216,6 +219,7 @@ mod tests {
         ones.live.fill(1);
         ones.limit.fill(1);
         ones.banned.fill(1);
+        ones.unprinted.fill(1);
         let mut sum = ones;
         add(&mut sum, &ones);
         assert_eq!((sum.packets, sum.bytes), (2, 2));
@@ -227,6 +231,7 @@ mod tests {
             &sum.gone,
             &sum.limit,
             &sum.banned,
+            &sum.unprinted,
         ]
         .concat();
         assert_eq!(sum.live, [2, 2]);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conntrack_core::Config;
+use conntrack_core::FingerprintsConfig;
 use conntrack_core::HealthConfig;
 use conntrack_core::SketchConfig;
 use conntrack_core::Sysctls;
@@ -46,6 +47,7 @@ pub struct LoadOptions {
     pub(crate) max_bans: u32,
     pub(crate) sketch: SketchConfig,
     pub(crate) health: HealthConfig,
+    pub(crate) fingerprints: FingerprintsConfig,
     pub(crate) replay: bool,
     pub(crate) single_buffer: bool,
     pub(crate) entries: Vec<Entry>,
@@ -61,6 +63,7 @@ impl LoadOptions {
             max_bans: config.bans.max,
             sketch: config.sketch,
             health: config.health,
+            fingerprints: config.fingerprints,
             replay: false,
             single_buffer: false,
             entries: Entry::ALL.to_vec(),
@@ -98,7 +101,8 @@ impl LoadOptions {
         for (word, bytes) in hash_seed.iter_mut().zip(words) {
             *word = u32::from_ne_bytes(*bytes);
         }
-        let [max_flows4, max_flows6] = sizing::table_flows(&self.table, self.sketch, self.health)?;
+        let [max_flows4, max_flows6] =
+            sizing::table_flows(&self.table, self.sketch, self.health, self.fingerprints)?;
         Ok(Meta {
             abi: ABI,
             buckets4: buckets(max_flows4),
@@ -127,7 +131,7 @@ pub(crate) fn buckets(max_flows: u32) -> u32 {
 }
 
 /// Names of the maps, as their pins have them.
-pub(crate) const MAP_NAMES: [&str; 26] = [
+pub(crate) const MAP_NAMES: [&str; 28] = [
     "table4",
     "table6",
     "cpu",
@@ -154,6 +158,8 @@ pub(crate) const MAP_NAMES: [&str; 26] = [
     "icmp_counts",
     "icmp_errors",
     "icmp_cpus",
+    "prints",
+    "print_of",
 ];
 /// Names of the tables that are to take the place of those there are.
 pub(crate) const NEXT_NAMES: [&str; 2] = ["next4", "next6"];
@@ -190,6 +196,8 @@ pub struct Maps {
     pub icmp_counts: MapHandle,
     pub icmp_errors: MapHandle,
     pub icmp_cpus: MapHandle,
+    pub prints: MapHandle,
+    pub print_of: MapHandle,
 }
 
 impl Maps {
@@ -222,6 +230,8 @@ impl Maps {
             icmp_counts,
             icmp_errors,
             icmp_cpus,
+            prints,
+            print_of,
         ] = MAP_NAMES;
         let mut named = vec![
             (table4, &self.table4),
@@ -250,6 +260,8 @@ impl Maps {
             (icmp_counts, &self.icmp_counts),
             (icmp_errors, &self.icmp_errors),
             (icmp_cpus, &self.icmp_cpus),
+            (prints, &self.prints),
+            (print_of, &self.print_of),
         ];
         let next = [self.next4.as_ref(), self.next6.as_ref()];
         let next = NEXT_NAMES.into_iter().zip(next);
@@ -289,6 +301,8 @@ impl Maps {
             icmp_counts: own(&self.icmp_counts)?,
             icmp_errors: own(&self.icmp_errors)?,
             icmp_cpus: own(&self.icmp_cpus)?,
+            prints: own(&self.prints)?,
+            print_of: own(&self.print_of)?,
             sweep: own(&self.sweep)?,
             meta: own(&self.meta)?,
             attach: own(&self.attach)?,
@@ -396,6 +410,8 @@ impl Datapath {
             icmp_counts: open("icmp_counts")?,
             icmp_errors: open("icmp_errors")?,
             icmp_cpus: open("icmp_cpus")?,
+            prints: open("prints")?,
+            print_of: open("print_of")?,
             meta: open_map(dir, "meta")?,
         };
         let programs = Programs {

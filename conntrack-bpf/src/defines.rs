@@ -10,6 +10,7 @@ pub(crate) const HEADERS: &str = concat!(
     include_str!("bpf/types_limit.h"),
     include_str!("bpf/types_policy.h"),
     include_str!("bpf/types_side.h"),
+    include_str!("bpf/types_print.h"),
     include_str!("bpf/types_setup.h")
 );
 

@@ -5,6 +5,7 @@ mod bans;
 mod follow;
 mod interfaces;
 mod keep;
+mod prints;
 mod resize;
 mod status;
 mod upgrade;

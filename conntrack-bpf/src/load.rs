@@ -26,6 +26,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::limits;
 use crate::log;
+use crate::prints;
 use crate::probe;
 use crate::records::Meta;
 use crate::settings;
@@ -117,7 +118,7 @@ pub(crate) enum Creates {
 /// As [`Datapath::load`].
 pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
     let rows = sizing::side_rows([meta.max_flows4, meta.max_flows6], options.health);
-    sizing::check_room(&meta, options.sketch, rows)?;
+    sizing::check_room(&meta, options.sketch, rows, options.fingerprints)?;
     let mut slot = MaybeUninit::uninit();
     let frags = !options.single_buffer && probe::xdp_frags();
     let known = Known::none(&meta);
@@ -127,6 +128,12 @@ pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
     bans.context("set a map's size")?;
     let sketch = open.maps.ct_sketch.set_max_entries(options.sketch.cells());
     sketch.context("set a map's size")?;
+    let [signatures, sources] = options.fingerprints.entries();
+    let prints = open.maps.ct_prints.set_max_entries(signatures);
+    prints.context("set a map's size")?;
+    let print_of = open.maps.ct_print_of.set_max_entries(sources);
+    print_of.context("set a map's size")?;
+    keep_prints(&mut open, options.fingerprints.enabled)?;
     let data = open.maps.data_limits_data.as_deref_mut();
     data.ok_or_else(no_section)?.ct_limits = ct_limits {
         width: options.sketch.width,
@@ -225,6 +232,7 @@ fn open_upon<'a>(
     let rows = maps.side.max_entries();
     let mut open = open(slot, known, meta, rows, false, probe::xdp_frags())?;
     choose(&mut open, entries);
+    keep_prints(&mut open, prints::are_kept(maps))?;
     reuse(&mut open, maps, known).context("load upon the maps of a running instance")?;
     Ok(open)
 }
@@ -288,6 +296,14 @@ fn open<'a>(
         open.progs.ct_xdp.set_prog_type(ProgramType::Xdp);
     }
     Ok(open)
+}
+
+/// Whether SYNs are counted by what they tell of their sender. What is not wanted costs
+/// nothing: the verifier takes it away.
+fn keep_prints(open: &mut OpenConntrackSkel<'_>, wanted: bool) -> Result<()> {
+    let rodata = open.maps.rodata_data.as_deref_mut();
+    rodata.ok_or_else(no_section)?.cfg_prints = u32::from(wanted);
+    Ok(())
 }
 
 /// Leaves the programs of other entries out.
@@ -364,6 +380,8 @@ fn reuse(
         (&mut all.ct_icmp_counts, &maps.icmp_counts),
         (&mut all.ct_icmp_errors, &maps.icmp_errors),
         (&mut all.ct_icmp_cpus, &maps.icmp_cpus),
+        (&mut all.ct_prints, &maps.prints),
+        (&mut all.ct_print_of, &maps.print_of),
     ];
     let mut pairs = pairs.into_iter();
     pairs.try_for_each(|(map, known)| map.reuse_fd(known.as_fd()))
@@ -405,6 +423,8 @@ fn own_maps(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Maps> {
         icmp_counts: own(&skel.maps.ct_icmp_counts)?,
         icmp_errors: own(&skel.maps.ct_icmp_errors)?,
         icmp_cpus: own(&skel.maps.ct_icmp_cpus)?,
+        prints: own(&skel.maps.ct_prints)?,
+        print_of: own(&skel.maps.ct_print_of)?,
     })
 }
 

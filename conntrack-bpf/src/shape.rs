@@ -5,6 +5,7 @@ use std::fmt;
 use std::mem::size_of;
 use std::path::Path;
 
+use conntrack_core::FingerprintsConfig;
 use conntrack_core::SketchConfig;
 use libbpf_rs::MapCore;
 use libbpf_rs::MapHandle;
@@ -184,6 +185,18 @@ impl Shape {
                 entries: ICMP_ERRORS,
             },
             "icmp_cpus" => Self::array(size_of::<types::ct_icmp_cpu>(), cpus),
+            "prints" => Self {
+                kind: MapType::LruHash,
+                key: size_of::<types::ct_print>(),
+                value: size_of::<types::ct_printed>(),
+                entries: FingerprintsConfig::default().max_signatures,
+            },
+            "print_of" => Self {
+                kind: MapType::LruHash,
+                key: size_of::<types::ct_print_key>(),
+                value: size_of::<types::ct_print_of>(),
+                entries: FingerprintsConfig::default().max_sources,
+            },
             "lists" => Self::array(size_of::<types::ct_list>(), LISTS),
             "sweep" => Self::array(size_of::<types::ct_sweeper>(), 1),
             "settings" => Self::array(size_of::<types::data_settings>(), 1),
@@ -198,10 +211,20 @@ impl Shape {
 
 /// Kernel memory of all maps but the two tables on this host, rather too much than
 /// too little. What is banned and allowed comes on top.
-pub(crate) fn other_maps_bytes(sketch: SketchConfig, side_rows: u32) -> u64 {
+pub(crate) fn other_maps_bytes(
+    sketch: SketchConfig,
+    side_rows: u32,
+    fingerprints: FingerprintsConfig,
+) -> u64 {
+    let [signatures, sources] = fingerprints.entries();
     let others = MAP_NAMES.iter().filter(|name| !name.starts_with("table"));
     let shapes = others.filter_map(|name| {
-        let shape = Shape::expected(name, &Meta::default())?;
+        let mut shape = Shape::expected(name, &Meta::default())?;
+        shape.entries = match *name {
+            "prints" => signatures,
+            "print_of" => sources,
+            _ => shape.entries,
+        };
         Some(match GROWING.contains(name) {
             true => shape.empty(),
             false => shape,
@@ -249,7 +272,7 @@ pub(crate) fn check_map(dir: &Path, name: &str, map: &MapHandle, meta: &Meta) ->
     let path = dir.join(format!("map_{name}"));
     let expected = Shape::expected(name, meta).map(|expected| match name {
         // As many as was asked for when it was made.
-        "bans" | "sketch" | "side" => Shape {
+        "bans" | "sketch" | "side" | "prints" | "print_of" => Shape {
             entries: map.max_entries(),
             ..expected
         },

@@ -4,6 +4,7 @@ use std::fs;
 use std::mem::size_of;
 
 use conntrack_core::ByteSize;
+use conntrack_core::FingerprintsConfig;
 use conntrack_core::HealthConfig;
 use conntrack_core::SketchConfig;
 use conntrack_core::TableConfig;
@@ -34,13 +35,18 @@ pub fn table_flows(
     table: &TableConfig,
     sketch: SketchConfig,
     health: HealthConfig,
+    fingerprints: FingerprintsConfig,
 ) -> Result<[u32; 2]> {
     let Some(memory) = table.max_memory else {
         return Ok([table.max_flows, table.flows_v6()]);
     };
     let shared = health.enabled && health.max_flows.is_none();
     let rows = if shared { 1 } else { side_rows([0; 2], health) };
-    fit(memory, shape::other_maps_bytes(sketch, rows), shared)
+    fit(
+        memory,
+        shape::other_maps_bytes(sketch, rows, fingerprints),
+        shared,
+    )
 }
 
 /// Flows of the tables for each that there is room for beside them, unless said.
@@ -87,10 +93,19 @@ fn fit(memory: ByteSize, others: u64, shared: bool) -> Result<[u32; 2]> {
 ///
 /// # Errors
 /// `Invalid`; it says what the maps take, and what is free.
-pub(crate) fn check_room(meta: &Meta, sketch: SketchConfig, side_rows: u32) -> Result<()> {
+pub(crate) fn check_room(
+    meta: &Meta,
+    sketch: SketchConfig,
+    side_rows: u32,
+    fingerprints: FingerprintsConfig,
+) -> Result<()> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     match available(&meminfo) {
-        Some(free) => fits(meta, shape::other_maps_bytes(sketch, side_rows), free),
+        Some(free) => fits(
+            meta,
+            shape::other_maps_bytes(sketch, side_rows, fingerprints),
+            free,
+        ),
         None => Ok(()),
     }
 }
@@ -226,11 +241,14 @@ mod tests {
     fn flows_are_taken_as_they_are() {
         let (mut table, sketch) = (TableConfig::default(), SketchConfig::default());
         let health = HealthConfig::default();
-        let flows = table_flows(&table, sketch, health).unwrap();
+        let flows = table_flows(&table, sketch, health, FingerprintsConfig::default()).unwrap();
         assert_eq!(flows, [262_144, 131_072]);
         assert_eq!(side_rows(flows.map(u64::from), health), 98_304 / 4);
         table.max_flows_v6 = Some(3);
-        assert_eq!(table_flows(&table, sketch, health).unwrap(), [262_144, 3]);
+        assert_eq!(
+            table_flows(&table, sketch, health, FingerprintsConfig::default()).unwrap(),
+            [262_144, 3]
+        );
     }
 
     #[test]
@@ -241,7 +259,15 @@ mod tests {
         };
         assert_eq!(side_rows([1000, 1000], health), 3);
         let within = TableConfig::within(ByteSize(64 << 20));
-        let flows = |health| table_flows(&within, SketchConfig::default(), health).unwrap()[0];
+        let flows = |health| {
+            table_flows(
+                &within,
+                SketchConfig::default(),
+                health,
+                FingerprintsConfig::default(),
+            )
+            .unwrap()[0]
+        };
         let few = flows(health);
         health.enabled = false;
         assert_eq!(side_rows([1000, 1000], health), 1);

@@ -46,6 +46,10 @@ use crate::skel::types::ct_meta;
 pub(crate) use crate::skel::types::ct_note;
 pub(crate) use crate::skel::types::ct_phase;
 pub(crate) use crate::skel::types::ct_policy;
+pub(crate) use crate::skel::types::ct_print;
+pub(crate) use crate::skel::types::ct_print_key;
+pub(crate) use crate::skel::types::ct_print_of;
+pub(crate) use crate::skel::types::ct_printed;
 pub(crate) use crate::skel::types::ct_removal;
 pub(crate) use crate::skel::types::ct_remove_what;
 pub(crate) use crate::skel::types::ct_replay;
@@ -97,10 +101,19 @@ wire! {
         seen @ 0, src_port_be @ 8, dst_port_be @ 10, proto @ 12, reply @ 13, state @ 14, base @ 16,
         from @ 20, to @ 24, have @ 28, total @ 32, first @ 36
     }
-    ct_cpu: 384 {
+    ct_cpu: 448 {
         packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 200, table @ 224, gone @ 240,
-        live @ 296, limit @ 312, banned @ 336, side @ 368,
+        live @ 296, limit @ 312, banned @ 336, side @ 368, unprinted @ 384, reserved @ 400,
     }
+    ct_print: 40 {
+        bits @ 0, mss @ 4, window @ 6, peer_mss @ 8, ttl @ 10, ip_options @ 11, tcp_header @ 12,
+        scale @ 13, options @ 14, padding @ 15, layout @ 16,
+    }
+    ct_printed: 72 {
+        turn @ 0, count @ 8, first @ 16, last @ 24, id @ 32, addr @ 40, port_be @ 56, turns @ 64,
+    }
+    ct_print_key: 24 { addr @ 0, family @ 16, synack @ 17 }
+    ct_print_of: 64 { print @ 0, count @ 40, first @ 48, last @ 56 }
     ct_ifstat: 16 { packets @ 0, bytes @ 8 }
     ct_event: 232 {
         seq @ 0, time @ 8, packets @ 16, r#type @ 32, reason @ 33, family @ 34, place @ 36,

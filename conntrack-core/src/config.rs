@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::ser::SerializeMap;
 
 use crate::bytes::ByteSize;
+use crate::fingerprint::FingerprintsConfig;
 use crate::health::HealthConfig;
 use crate::hook::Mode;
 use crate::parse::ParseError;
@@ -60,6 +61,8 @@ pub struct Config {
     pub sketch: SketchConfig,
     /// What is measured of TCP connections.
     pub health: HealthConfig,
+    /// What is kept of SYNs and SYN+ACKs.
+    pub fingerprints: FingerprintsConfig,
 }
 
 impl Default for Config {
@@ -77,6 +80,7 @@ impl Default for Config {
             threshold: None,
             sketch: SketchConfig::default(),
             health: HealthConfig::default(),
+            fingerprints: FingerprintsConfig::default(),
         }
     }
 }
@@ -371,8 +375,11 @@ impl Config {
             check_range(u64::from(flows), 1, u64::from(HealthConfig::MAX_FLOWS))
                 .map_err(|message| ConfigError::new("health.max_flows", message))?;
         }
-        match self.sketch.fault() {
-            Some((key, message)) => Err(ConfigError::new(format!("sketch.{key}"), message)),
+        if let Some((key, message)) = self.sketch.fault() {
+            return Err(ConfigError::new(format!("sketch.{key}"), message));
+        }
+        match self.fingerprints.fault() {
+            Some((key, message)) => Err(ConfigError::new(format!("fingerprints.{key}"), message)),
             None => Ok(()),
         }
     }

@@ -40,6 +40,9 @@ mod bytes;
 pub mod cidr;
 mod config;
 mod event;
+mod fingerprint;
+#[cfg(feature = "serde")]
+mod fingerprint_json;
 mod flow;
 #[cfg(feature = "serde")]
 mod flow_json;
@@ -95,6 +98,10 @@ pub use event::LostCounts;
 pub use event::Pressure;
 pub use event::PressureLevel;
 pub use event::What;
+pub use fingerprint::Fingerprint;
+pub use fingerprint::FingerprintsConfig;
+pub use fingerprint::Seen;
+pub use fingerprint::SourceFingerprint;
 pub use flow::Direction;
 pub use flow::Flow;
 pub use flow::FlowState;

@@ -38,6 +38,11 @@ pub const DROP_REASONS: [&str; 3] = ["ban", "threshold", "filter"];
 /// test of `conntrack-bpf` compares the two.
 pub const BAN_ORIGINS: [&str; 4] = ["manual", "api", "threshold", "list"];
 
+/// What was new among fingerprints and was not recorded, because too much of it came at once,
+/// in the order of the packet path's `enum ct_unprinted`; a test of `conntrack-bpf` compares
+/// the two.
+pub const UNRECORDED: [&str; 2] = ["signature", "source"];
+
 /// Counts by reason; every reason is present, zero or not.
 pub type ReasonCounts = BTreeMap<&'static str, u64>;
 
@@ -251,6 +256,8 @@ pub struct Counters {
     pub table: TableCounts,
     /// `drops["ban"]` by whose the ban was, see [`BAN_ORIGINS`].
     pub banned: ReasonCounts,
+    /// Segments whose signature or source was not recorded, see [`UNRECORDED`].
+    pub fingerprints_left_out: ReasonCounts,
     /// What came of the limits on new connections.
     pub limits: LimitCounts,
     /// ICMP by kind of message.
@@ -334,7 +341,7 @@ mod json {
         /// The object of `stats -o json`, see `schemas/stats.schema.json`.
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let counters = &self.counters;
-            let mut out = serializer.serialize_struct("Stats", 19)?;
+            let mut out = serializer.serialize_struct("Stats", 20)?;
             out.serialize_field("packets", &counters.packets)?;
             out.serialize_field("bytes", &counters.bytes)?;
             out.serialize_field("packets_per_sec", &self.packets_per_sec)?;
@@ -349,6 +356,7 @@ mod json {
             out.serialize_field("banned", &counters.banned)?;
             out.serialize_field("threshold", &counters.limits)?;
             out.serialize_field("icmp", &counters.icmp)?;
+            out.serialize_field("fingerprints_left_out", &counters.fingerprints_left_out)?;
             out.serialize_field("pressure", &Levels(counters.pressure))?;
             out.serialize_field("sweep", &counters.sweep)?;
             out.serialize_field("per_cpu", &counters.per_cpu)?;

@@ -131,7 +131,8 @@ fn yaml_round_trips() {
                 bans: {max: 5}\nallow: [10.0.0.1, '::/0']\n\
                 threshold: {new: 7, action: ban, window: 250ms, ban_ttl: '1m,2h'}\n\
                 sketch: {width: 1024, rows: 8}\n\
-                health: {enabled: true, max_flows: 100, loss: 0}\n";
+                health: {enabled: true, max_flows: 100, loss: 0}\n\
+                fingerprints: {enabled: false, max_signatures: 1024, max_sources: 2000}\n";
     let config = Config::from_yaml(text).unwrap();
     let again = Config::from_yaml(&config.to_yaml().unwrap()).unwrap();
     assert_eq!(again, config);

@@ -13,7 +13,7 @@ fn refused(text: &str) -> ConfigError {
 }
 
 /// Text, line, column, key, and words of the message.
-const BAD: [(&str, usize, usize, &str, &str); 63] = [
+const BAD: [(&str, usize, usize, &str, &str); 65] = [
     // unknown keys
     ("mode: auto\nmod: tc\n", 2, 1, "mod", "unknown key"),
     (
@@ -290,6 +290,20 @@ const BAD: [(&str, usize, usize, &str, &str); 63] = [
     ),
     ("health:\n  rtt: 2\n", 2, 8, "health.rtt", "0 or 1"),
     ("sketch:\n  rows: 9\n", 2, 9, "sketch.rows", "from 1 to 8"),
+    (
+        "fingerprints:\n  max_sources: 1023\n",
+        2,
+        16,
+        "fingerprints.max_sources",
+        "from 1024 to 16777216",
+    ),
+    (
+        "fingerprints:\n  enabled: maybe\n",
+        2,
+        12,
+        "fingerprints.enabled",
+        "expected 0 or 1",
+    ),
     ("bans:\n  max: 0\n", 2, 8, "bans.max", "from 1 to 16777216"),
     ("bans:\n  min: 1\n", 2, 3, "bans.min", "unknown key"),
     (

@@ -249,6 +249,7 @@ fn sample_counters() -> Counters {
         bytes: 64_000,
         drops: stats::by_reason(&stats::DROP_REASONS, &[1]),
         banned: stats::by_reason(&stats::BAN_ORIGINS, &[0, 1]),
+        fingerprints_left_out: stats::by_reason(&stats::UNRECORDED, &[2]),
         passed_untracked: stats::by_reason(&stats::PASS_REASONS, &[5]),
         memory_bytes: 1 << 26,
         per_cpu: vec![CpuCounts {
@@ -306,6 +307,8 @@ fn stats_are_the_contract() {
     assert_eq!(value["banned"], banned);
     let limits = json!({"over": 0, "banned": 0, "no_room": 0});
     assert_eq!(value["threshold"], limits);
+    let left_out = json!({"signature": 2, "source": 0});
+    assert_eq!(value["fingerprints_left_out"], left_out);
     assert_eq!(value["passed_untracked"]["not_ip"], 5);
     assert_eq!(value["evicted"], 2);
     let protocols =
@@ -324,6 +327,7 @@ fn stats_meet_their_schema() {
     let empty = Counters {
         drops: stats::by_reason(&stats::DROP_REASONS, &[]),
         banned: stats::by_reason(&stats::BAN_ORIGINS, &[]),
+        fingerprints_left_out: stats::by_reason(&stats::UNRECORDED, &[]),
         passed_untracked: stats::by_reason(&stats::PASS_REASONS, &[]),
         table: TableCounts::new([0, 0], &[]),
         ..Counters::default()

@@ -60,6 +60,7 @@ static _Thread_local __u32 ct_ended;
 #define cfg_replay	   0
 #define cfg_side_rows	   0
 #define cfg_health	   0
+#define cfg_prints	   0 /* no SYN is looked at */
 static struct ct_replay ct_replay;
 static struct ct_iface ct_ifaces[CT_IF_SLOTS];
 static struct ct_policy ct_policy; /* nothing is banned */
@@ -69,7 +70,8 @@ static struct ct_limits ct_limits; /* nor limited */
 #define CT_MAPS_H
 static char ct_flow_table_4, ct_flow_table_6, ct_flow_table_4_other, ct_flow_table_6_other, ct_cpu,
 	ct_ifstats, ct_listeners, ct_rings, ct_sweep, ct_frag, ct_bans, ct_allow, ct_sketch,
-	ct_suspects, ct_strikes, ct_side, ct_icmp_counts, ct_icmp_errors, ct_icmp_cpus;
+	ct_suspects, ct_strikes, ct_side, ct_icmp_counts, ct_icmp_errors, ct_icmp_cpus, ct_prints,
+	ct_print_of;
 
 static long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags);
 

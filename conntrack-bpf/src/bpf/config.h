@@ -46,6 +46,9 @@ const volatile __u32 cfg_health = 0;
 /* 1: PREEMPT_RT, where packet programs of one CPU may interrupt each other. */
 const volatile __u32 cfg_realtime = 0;
 
+/* 1: SYNs and SYN+ACKs are counted by what they tell of their sender; print.h. */
+const volatile __u32 cfg_prints = 1;
+
 /* Changed while packets run: one word at a time, each read on its own. */
 struct ct_settings ct_settings SEC(".data.settings") = {};
 struct ct_iface ct_ifaces[CT_IF_SLOTS] SEC(".data.ifaces") = {};

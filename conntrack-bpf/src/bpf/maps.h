@@ -197,6 +197,25 @@ struct {
 	__type(value, struct ct_strike);
 } ct_strikes SEC(".maps");
 
+/*
+ * What SYNs and SYN+ACKs tell of their senders. Key: the record. Packets write, user space
+ * reads. Full: the least recently used go.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct ct_print);
+	__type(value, struct ct_printed);
+} ct_prints SEC(".maps");
+
+/* The last of them of each source. Key: address, and which of the two. As ct_prints. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct ct_print_key);
+	__type(value, struct ct_print_of);
+} ct_print_of SEC(".maps");
+
 /* Named lists of bans. Key: the bit of ct_ban.lists. User space only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -268,6 +287,7 @@ const enum ct_limit_kind *unused_limit_kind __attribute__((unused));
 const enum ct_measure *unused_measure __attribute__((unused));
 const enum ct_limited *unused_limited __attribute__((unused));
 const enum ct_side_event *unused_side_event __attribute__((unused));
+const enum ct_unprinted *unused_unprinted __attribute__((unused));
 const enum ct_phase *unused_phase __attribute__((unused));
 
 #endif

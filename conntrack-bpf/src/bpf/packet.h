@@ -55,6 +55,27 @@ struct ct_pkt {
 	__u32 outer_src[4], outer_dst[4]; /* and these those of the error */
 };
 
+/* Room for TCP's header, which has 60 bytes at the most. */
+#define CT_SYN_ROOM 64
+
+enum ct_syn_there {
+	CT_SYN_NONE,   /* it has FIN or RST, too, came in fragments, or was not in reach */
+	CT_SYN_COPIED, /* its headers are in `tcp` and beside it */
+	CT_SYN_MADE,   /* and `print` is made of them */
+};
+
+/* The headers of a SYN or SYN+ACK; of this packet only where its flags have SYN. */
+struct ct_syn {
+	__u32 there; /* enum ct_syn_there */
+	__u32 end;   /* bytes of TCP's header */
+	__u32 at;    /* where the walk through the options is */
+	__u32 bits;  /* of the record: what IP's header says, and whether there is data */
+	__u8 ttl, ip_options;
+	__u8 pad[2];
+	struct ct_print print;
+	__u8 tcp[CT_SYN_ROOM]; /* as it came */
+};
+
 /* How far the parser has come, and what it found out about the frame. */
 struct ct_frame {
 	__u32 wire_len;
@@ -71,6 +92,7 @@ struct ct_frame {
 	__u8 frag_more;	    /* not the last fragment */
 	__u32 frag_start;   /* where what is in fragments begins */
 	__u32 gso_size;	    /* of a super-packet whose segments nobody has counted yet */
+	struct ct_syn syn;
 };
 
 /*

@@ -6,6 +6,7 @@
 #include <linux/tcp.h>
 
 #include "parse_ip.h"
+#include "print_parse.h"
 
 /*
  * Options as nf_conntrack reads them (tcp_options(), tcp_sack()): stop at EOL,
@@ -140,6 +141,8 @@ static __always_inline enum ct_pass ct_parse_tcp(const struct ct_mem *m, struct 
 	pkt->payload = f->l3_end - f->off - header;
 	if (pkt->segs > 1)
 		ct_cut(pkt, f, header);
+	if (cfg_prints && (pkt->tcp_flags & CT_TCP_SYN))
+		ct_syn_take(m, f, pkt, header);
 
 	options = header - sizeof(*tcp);
 	if (!options)

@@ -11,6 +11,7 @@
 #include "bring.h"
 #include "fragment.h"
 #include "icmp_count.h"
+#include "print.h"
 #include "steps.h"
 
 #define CT_TRIES 16
@@ -203,6 +204,8 @@ static __always_inline enum ct_verdict ct_track(struct ct_work *w, struct ct_cpu
 	verdict = ct_track_ip(w, cpu, parsed);
 	if (w->frame.fragmented)
 		ct_frag_end(w);
+	if (cfg_prints && verdict == CT_VERDICT_PASS && (w->pkt.tcp_flags & CT_TCP_SYN))
+		ct_print(w);
 	return verdict;
 }
 

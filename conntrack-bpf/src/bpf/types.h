@@ -262,6 +262,7 @@ _Static_assert(sizeof(struct ct_frag) == 40, "no hidden padding");
 
 #include "types_count.h"
 #include "types_policy.h"
+#include "types_print.h"
 #include "types_event.h"
 #include "types_icmp.h"
 #include "types_limit.h"

@@ -98,10 +98,12 @@ struct ct_cpu {
 	__s64 live
 		[2]; /* flows created less flows gone here: v4, v6. Only the sum over CPUs says anything */
 	__u64 limit[CT_LIMITED_EVENTS];
-	__u64 banned[4]; /* drops[CT_DROP_BAN] by enum ct_ban_origin */
-	__u64 side[2];	 /* [enum ct_side_event] */
+	__u64 banned[4];    /* drops[CT_DROP_BAN] by enum ct_ban_origin */
+	__u64 side[2];	    /* [enum ct_side_event] */
+	__u64 unprinted[2]; /* [enum ct_unprinted] */
+	__u64 reserved[6];
 };
-_Static_assert(sizeof(struct ct_cpu) == 384, "whole cache lines");
+_Static_assert(sizeof(struct ct_cpu) == 448, "whole cache lines");
 
 /* Counters of one interface on one CPU: ct_ifstats[cpu * CT_IFACES + slot]. */
 struct ct_ifstat {

@@ -71,6 +71,9 @@ struct ct_work {
 	struct ct_limit_ask limit;
 	struct ct_side_ask side;
 	struct ct_health_ask health;
+	__u32 print_slice; /* of time, and what came anew in it: [enum ct_unprinted] */
+	__u32 print_new[2];
+	__u32 pad;
 	__u64 dropped;	  /* when a banned source was last dropped; hint.h */
 	__u64 tick;	  /* jiffies when the coarse clock was last asked, */
 	__u64 tick_now;	  /* and what it said */

@@ -33,6 +33,7 @@ use crate::error::Result;
 use crate::evacuate;
 use crate::load;
 use crate::load::Creates;
+use crate::prints;
 use crate::records::Meta;
 use crate::records::Phase;
 use crate::settings;
@@ -90,7 +91,8 @@ impl Instance {
         let mut config = Config::default();
         config.table = *table;
         config.validate()?;
-        let flows = sizing::table_flows(table, self.sketch()?, self.health_room())?;
+        let fingerprints = prints::config(&self.datapath().maps);
+        let flows = sizing::table_flows(table, self.sketch()?, self.health_room(), fingerprints)?;
         let mut state = self.state();
         let _lock = self.lock(&state, "resizing")?;
         if self.is_dead_in(&state) {

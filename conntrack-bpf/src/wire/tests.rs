@@ -12,6 +12,7 @@ use conntrack_core::Timeout;
 use conntrack_core::stats::BAN_ORIGINS;
 use conntrack_core::stats::DROP_REASONS;
 use conntrack_core::stats::PASS_REASONS;
+use conntrack_core::stats::UNRECORDED;
 
 use super::*;
 use crate::defines::HEADERS;
@@ -116,6 +117,7 @@ fn reasons_are_those_of_the_header() {
             &["over", "banned", "no_room"],
             "events",
         ),
+        ("ct_unprinted", "CT_UNPRINTED_", &UNRECORDED, "maps"),
         (
             "ct_event_type",
             "CT_EVENT_",

@@ -4,6 +4,7 @@ mod ban;
 mod ban_list;
 mod config;
 mod filter;
+mod fingerprints;
 mod icmp;
 mod legacy;
 mod remove;
@@ -36,6 +37,11 @@ pub(crate) use self::config::ConfigCommand;
 pub(crate) use self::config::ConfigGetArgs;
 pub(crate) use self::config::ConfigSetArgs;
 pub(crate) use self::filter::FilterArgs;
+pub(crate) use self::fingerprints::By;
+pub(crate) use self::fingerprints::DatabaseArgs;
+pub(crate) use self::fingerprints::FingerprintFormat;
+pub(crate) use self::fingerprints::FingerprintOrder;
+pub(crate) use self::fingerprints::FingerprintsArgs;
 pub(crate) use self::icmp::IcmpArgs;
 pub(crate) use self::legacy::LegacyArgs;
 pub(crate) use self::remove::DeleteArgs;
@@ -161,6 +167,8 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     /// Show what ICMP said: how often each kind of message came, and errors one by one
     Icmp(IcmpArgs),
+    /// Show what SYNs and SYN+ACKs tell of the systems that send them
+    Fingerprints(FingerprintsArgs),
     /// Tell what becomes of flows as it happens, until interrupted
     Events(EventsArgs),
     /// Take expired flows out at once, rather than within the sweep's interval
@@ -403,6 +411,20 @@ pub(crate) struct ReplayArgs {
     /// Show statistics instead of the flows, as table or JSON
     #[arg(long)]
     pub(crate) stats: bool,
+
+    /// Show the fingerprints of SYNs and SYN+ACKs instead, by signature or by source
+    #[arg(
+        long,
+        value_name = "WHAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "signature",
+        conflicts_with = "stats"
+    )]
+    pub(crate) fingerprints: Option<By>,
+
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]

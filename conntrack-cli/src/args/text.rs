@@ -179,6 +179,22 @@ flows were deleted goes to stderr; none is exit code 1. The next packet of a del
 begins it anew, unless its protocol has it INVALID there (TCP in mid-stream, with
 tcp_loose=0).";
 
+pub(super) const FINGERPRINTS: &str = "\
+Examples:
+  {program} fingerprints
+  {program} fingerprints --by source 10.0.0.0/8 --kind syn
+  {program} fingerprints --label linux --sort last -n 20
+  {program} fingerprints -o json
+
+A signature is p0f's, ver:ttl+distance:olen:mss:wsize,scale:olayout:quirks:pclass, of
+SYNs and SYN+ACKs over IPv4 and IPv6; what each field means is in p0f's documentation.
+SOURCE is the last that sent one, or whom a line is about; LAST is when. SYSTEM is what
+p0f's file says, which is read when the command runs: without that file it is `?`.
+
+What is not used for long goes where there is no room (see fingerprints: in
+conntrack.example.yaml). Where too much that is new comes at once some of it is not
+recorded; `stats` says how much.";
+
 pub(super) const FLUSH: &str = "\
 Deletes every flow there is, and says on stderr how many. At a terminal it asks
 first; elsewhere it needs --yes (exit code 2 without). Flows that begin meanwhile

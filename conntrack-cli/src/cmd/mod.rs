@@ -10,6 +10,7 @@ mod demo;
 mod detach;
 mod doctor;
 mod events;
+mod fingerprints;
 mod follow;
 mod icmp;
 mod keeper;
@@ -58,6 +59,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::List(args) => list::run(args, &context),
         Command::Icmp(args) => icmp::run(args, &context),
         Command::Stats(args) => stats::run(args, &context),
+        Command::Fingerprints(args) => fingerprints::run(args, &context),
         Command::Events(args) => events::run(args, &context),
         Command::Sweep => sweep::run(&context),
         Command::Delete(args) => remove::delete(args, &context),

@@ -15,7 +15,11 @@ use conntrack_core::Stats;
 use nix::errno::Errno;
 
 use super::Context;
+use super::fingerprints;
 use super::show::show;
+use crate::args::By;
+use crate::args::FingerprintFormat;
+use crate::args::FingerprintOrder;
 use crate::args::Format;
 use crate::args::ReplayArgs;
 use crate::capture::Capture;
@@ -25,6 +29,7 @@ use crate::failure::Failure;
 use crate::failure::say;
 use crate::output;
 use crate::output::counted;
+use crate::output::fingerprints::Row;
 use crate::progress::Progress;
 
 /// Sends a capture through the packet path and shows what came of it.
@@ -43,7 +48,9 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Fail
 
     let counters = replay.counters()?;
     let missing = counters.table.evicted() + counters.passed_untracked["table_full"];
-    if args.stats {
+    if let Some(by) = args.fingerprints {
+        show_fingerprints(by, args, &replay)?;
+    } else if args.stats {
         show_stats(args.view.output, counters, read.span)?;
     } else {
         let flows = replay.flows().filter_flows(args.filter.filter());
@@ -75,6 +82,37 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Fail
         }
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// In the order that the command `fingerprints` has unless told.
+fn show_fingerprints(by: By, args: &ReplayArgs, replay: &Replay) -> Result<(), Failure> {
+    let view = fingerprints::View {
+        order: FingerprintOrder::Count,
+        limit: args.view.limit,
+        header: !args.view.no_header,
+        format: match args.view.output {
+            Format::Table => FingerprintFormat::Table,
+            Format::Json => FingerprintFormat::Json,
+            Format::Jsonl => FingerprintFormat::Jsonl,
+            Format::Csv => FingerprintFormat::Csv,
+            Format::Extended | Format::Session => {
+                let text = "--fingerprints are shown as table, json, jsonl or csv only";
+                return Err(Failure::Usage(text.to_owned()));
+            }
+        },
+    };
+    let database = fingerprints::database(&args.database)?;
+    let rows: Result<Vec<_>, conntrack::Error> = match by {
+        By::Signature => replay
+            .fingerprints()
+            .map(|row| Ok(Row::Signature(row?)))
+            .collect(),
+        By::Source => replay
+            .fingerprint_sources()
+            .map(|row| Ok(Row::Source(row?)))
+            .collect(),
+    };
+    fingerprints::show(rows?, &view, &database)
 }
 
 /// The file or stdin, and its length if that is known.

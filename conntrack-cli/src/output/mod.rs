@@ -4,6 +4,7 @@ pub(crate) mod bans;
 mod columns;
 mod csv;
 pub(crate) mod doctor;
+pub(crate) mod fingerprints;
 mod flows;
 pub(crate) mod icmp;
 mod prometheus;

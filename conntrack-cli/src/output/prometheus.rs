@@ -74,6 +74,11 @@ fn traffic(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
     ] {
         Family::counter(out, name, help)?.sample(&[], value)?;
     }
+    let help = "SYNs and SYN+ACKs whose fingerprint was new and not recorded, by what was new.";
+    let mut family = Family::counter(out, "fingerprints_left_out_total", help)?;
+    for (what, count) in &counters.fingerprints_left_out {
+        family.sample(&[("what", what)], count)?;
+    }
     let help = "Packets passed without touching a flow, by reason.";
     let mut family = Family::counter(out, "untracked_packets_total", help)?;
     for (reason, count) in &counters.passed_untracked {

@@ -45,6 +45,10 @@ pub(crate) fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
     if counters.icmp != IcmpCounts::default() {
         line(out, "ICMP", super::icmp::summary(&counters.icmp))?;
     }
+    let left_out = nonzero(&counters.fingerprints_left_out);
+    if !left_out.is_empty() {
+        line(out, "fingerprints left out", words(left_out))?;
+    }
     line(out, "created", counters.table.created)?;
     line(out, "removed", words(nonzero(&counters.table.removed)))?;
     if let Some(sweep) = &counters.sweep {

@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod events;
 mod fail2ban;
+mod fingerprints;
 mod golden;
 mod icmp;
 mod interfaces;

@@ -40,7 +40,7 @@ fn one_size_or_the_other() {
 #[test]
 #[ignore = "root"]
 fn the_kernel_stays_within_the_memory() {
-    for (size, bytes) in [("16M", 16 << 20), ("64M", 64 << 20)] {
+    for (size, bytes) in [("32M", 32 << 20), ("64M", 64 << 20)] {
         let netns = Netns::new();
         netns.run(&["attach", "lo", "--max-memory", size]).ok();
         let status = status(&netns);

@@ -30,6 +30,7 @@ use crate::config::check_instance;
 use crate::config::check_interface;
 use crate::config::check_range;
 use crate::config::listed_twice;
+use crate::fingerprint::FingerprintsConfig;
 use crate::health::HealthConfig;
 use crate::sysctl::Sysctls;
 use crate::threshold::SketchConfig;
@@ -61,7 +62,7 @@ impl Section for Root {
     type Output = Config;
 
     fn key(name: &str) -> Option<&'static str> {
-        const KEYS: [&str; 13] = [
+        const KEYS: [&str; 14] = [
             "interfaces",
             "mode",
             "instance",
@@ -75,6 +76,7 @@ impl Section for Root {
             "threshold",
             "sketch",
             "health",
+            "fingerprints",
         ];
         one_of(&KEYS, name)
     }
@@ -148,6 +150,10 @@ impl Section for Root {
             "health" => {
                 let section = Measured(config.health);
                 config.health = map.next_value_seed(Fields { at, section })?;
+            }
+            "fingerprints" => {
+                let section = Fingerprints(config.fingerprints);
+                config.fingerprints = map.next_value_seed(Fields { at, section })?;
             }
             _ => {
                 let section = Sketch(config.sketch);
@@ -337,6 +343,47 @@ impl Section for Limits {
             (Ok(()), Ok(number)) => Ok(Some(Threshold::new(number))),
             (Ok(()), Err(error)) => Err(error.to_string().into()),
         })
+    }
+}
+
+/// `fingerprints:`.
+struct Fingerprints(FingerprintsConfig);
+
+impl Section for Fingerprints {
+    type Output = FingerprintsConfig;
+
+    fn key(name: &str) -> Option<&'static str> {
+        one_of(&["enabled", "max_signatures", "max_sources"], name)
+    }
+
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &'static str,
+        at: At<'_>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let check = |scalar: Scalar| {
+            if key == "enabled" {
+                self.0.enabled = scalar.switch()? != 0;
+                return Ok(());
+            }
+            let Some(number) = optional_u32(scalar, 0, u32::MAX)? else {
+                return Ok(());
+            };
+            match key {
+                "max_signatures" => self.0.max_signatures = number,
+                _ => self.0.max_sources = number,
+            }
+            match self.0.fault() {
+                Some((_, message)) => Err(message.into()),
+                None => Ok(()),
+            }
+        };
+        map.next_value_seed(Value { at, check })
+    }
+
+    fn finish(self) -> Result<FingerprintsConfig, Fault> {
+        Ok(self.0)
     }
 }
 

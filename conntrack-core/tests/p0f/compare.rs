@@ -6,9 +6,12 @@ use std::fs;
 use std::path::Path;
 
 use conntrack_core::p0f::Database;
+use conntrack_core::p0f::Raw;
 
 use crate::crafted;
 use crate::filed;
+use crate::probe::Probe;
+use crate::probe::SEEN_ACK;
 use crate::program::*;
 
 /// A segment, and what is said of it by whom with which file.
@@ -117,13 +120,15 @@ fn has_version(file: &str, label: &str, version: &str) -> bool {
 /// How often each difference was seen.
 type Seen = BTreeMap<&'static str, usize>;
 
-/// Compares, and counts the differences that have a reason.
-fn compare(file: &Path, probes: &[Probe], seen: &mut Seen) {
+/// Compares our records, and counts the differences that have a reason.
+fn compare(file: &Path, probes: &[Probe], records: &[Raw], seen: &mut Seen) {
     let text = fs::read_to_string(file).expect("p0f's file (scripts/setup.sh test installs it)");
     let database = Database::parse(text.as_bytes()).unwrap();
     let mut wrong: BTreeMap<String, (usize, &Probe)> = BTreeMap::new();
-    for (probe, theirs) in probes.iter().zip(theirs(file, probes)) {
-        let ours = ours(&database, probe);
+    assert_eq!(records.len(), probes.len());
+    let theirs = theirs(file, probes);
+    for ((probe, theirs), record) in probes.iter().zip(theirs).zip(records) {
+        let ours = ours(&database, record);
         let case = Case {
             file: &text,
             probe,
@@ -198,19 +203,21 @@ label = g:unix:Peer:
 sig = *:64:0:*:mss*7,*:mss:df:0
 ";
 
-#[test]
-fn the_same_as_p0f_but_for_what_has_its_reason() {
+/// Compares what `records` makes of packets with what p0f says of them, and makes sure that
+/// each difference was seen.
+pub(crate) fn check(mut records: impl FnMut(&[Probe]) -> Vec<Raw>) {
     let mut seen = Seen::new();
     let file = fs::read_to_string(FILE).expect("p0f's file (scripts/setup.sh test installs it)");
     let filed = filed::probes(&file);
     let crafted = crafted::probes();
     assert!(filed.len() > 1000 && crafted.len() > 1000);
-    compare(FILE.as_ref(), &filed, &mut seen);
-    compare(FILE.as_ref(), &crafted, &mut seen);
+    let (of_filed, of_crafted) = (records(&filed), records(&crafted));
+    compare(FILE.as_ref(), &filed, &of_filed, &mut seen);
+    compare(FILE.as_ref(), &crafted, &of_crafted, &mut seen);
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules.fp");
     fs::write(&rules, RULES).unwrap();
-    compare(&rules, &crafted, &mut seen);
+    compare(&rules, &crafted, &of_crafted, &mut seen);
     for difference in &DIFFERENCES {
         let seen = seen.get(difference.why);
         assert!(seen.is_some(), "never seen: {}", difference.why);

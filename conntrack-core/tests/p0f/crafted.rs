@@ -1,9 +1,9 @@
 //! Packets made to try each rule.
 
-use crate::hostile;
-use crate::program::Probe;
-use crate::program::SEEN_ACK;
+use crate::probe::Probe;
+use crate::probe::SEEN_ACK;
 use crate::shape::*;
+use crate::wild;
 
 /// What Windows sends.
 const WINDOWS: [u8; 12] = [2, 4, 0x05, 0xb4, 1, 3, 3, 8, 1, 1, 4, 2];
@@ -33,7 +33,7 @@ pub(crate) fn probes() -> Vec<Probe> {
     shapes.extend(windows());
     shapes.extend(oddities());
     shapes.extend(layouts());
-    shapes.extend(wild());
+    shapes.extend(unheard_of());
     let probe = |shape| Probe {
         shape,
         peer_mss: 1400,
@@ -211,10 +211,10 @@ fn layouts() -> Vec<Shape> {
 }
 
 /// Options that nobody has thought of.
-fn wild() -> Vec<Shape> {
-    let mut numbers = hostile::Numbers(0x2545_f491_4f6c_dd1d);
+fn unheard_of() -> Vec<Shape> {
+    let mut numbers = wild::Numbers(0x2545_f491_4f6c_dd1d);
     let shape = |number: usize| Shape {
-        options: hostile::options(&mut numbers),
+        options: wild::options(&mut numbers),
         window: 5 * 1460,
         ..kinds()[number % 4].clone()
     };

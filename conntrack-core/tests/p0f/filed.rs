@@ -1,7 +1,7 @@
 //! A packet for each signature in p0f's own file, read where it is installed.
 
-use crate::program::Probe;
-use crate::program::SEEN_ACK;
+use crate::probe::Probe;
+use crate::probe::SEEN_ACK;
 use crate::shape::*;
 
 /// Packets that p0f's file knows, and their likes: as near as they can be, some

@@ -11,54 +11,10 @@ use conntrack_core::p0f::Kind;
 use conntrack_core::p0f::Raw;
 use conntrack_core::p0f::Signature;
 
-use crate::shape::*;
+use crate::probe::Probe;
 
 /// Where Debian's p0f has its signatures.
 pub(crate) const FILE: &str = "/etc/p0f/p0f.fp";
-
-/// An acknowledgment number that p0f sees without ACK: it looks at one bit of the
-/// number, as the machine reads it.
-pub(crate) const SEEN_ACK: u32 = u32::from_be(1);
-
-/// A segment to be looked at. A SYN+ACK answers a SYN with this MSS.
-#[derive(Clone, Debug)]
-pub(crate) struct Probe {
-    pub(crate) shape: Shape,
-    pub(crate) peer_mss: u16,
-}
-
-impl Probe {
-    pub(crate) fn kind(&self) -> Kind {
-        if self.shape.flags & ACK != 0 {
-            Kind::SynAck
-        } else {
-            Kind::Syn
-        }
-    }
-
-    /// Gives it a connection of its own.
-    fn numbered(&self, number: u16) -> Shape {
-        let (client, server) = (2 * number, 2 * number + 1);
-        let mut shape = self.shape.clone();
-        (shape.ports, shape.hosts) = match self.kind() {
-            Kind::Syn => ((number, 80), (client, server)),
-            Kind::SynAck => ((80, number), (server, client)),
-        };
-        shape
-    }
-
-    /// The SYN that comes before a SYN+ACK.
-    fn question(&self, number: u16) -> Shape {
-        let [high, low] = self.peer_mss.to_be_bytes();
-        let options = vec![2, 4, high, low, 1, 1, 4, 2];
-        let shape = Shape {
-            options,
-            v6: self.shape.v6,
-            ..Shape::default()
-        };
-        Self { shape, peer_mss: 0 }.numbered(number)
-    }
-}
 
 /// What one or the other says of a segment, by name.
 pub(crate) type Answer = BTreeMap<&'static str, String>;
@@ -78,11 +34,9 @@ fn fields(text: &str) -> Answer {
 }
 
 /// What we say, in p0f's words.
-pub(crate) fn ours(database: &Database, probe: &Probe) -> Answer {
-    let peer = (probe.kind() == Kind::SynAck).then_some(probe.peer_mss);
-    let raw = Raw::from_packet(&probe.shape.bytes(), peer).unwrap();
-    let signature = Signature::from_raw(&raw).unwrap();
-    let found = database.find(probe.kind(), &signature);
+pub(crate) fn ours(database: &Database, raw: &Raw) -> Answer {
+    let signature = Signature::from_raw(raw).unwrap();
+    let found = database.find(raw.kind(), &signature);
     let mut answer = fields(&signature.to_string());
     let (label, limit) = match found.matched {
         Some(matched) => (matched.label.to_string(), matched.any_ttl),

@@ -1,0 +1,166 @@
+//! `fingerprints`, of real connections and of captures.
+
+use std::net::Ipv6Addr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+
+use serde_json::Value;
+
+use crate::netns::Netns;
+use crate::packets;
+use crate::packets::Link;
+use crate::packets::story;
+use crate::replay::File;
+use crate::run::run;
+use crate::schema;
+
+/// Two systems that p0f's file would call by these names, if it had them.
+const FILE: &str = "\
+classes = unix
+[tcp:request]
+label = s:unix:Loop:back
+sig = 4:64:0:65495:mss*1,*:mss,sok,ts,nop,ws:df,id+:0
+[tcp:response]
+label = g:unix:Answer:
+sig = 4:64:0:*:*,*:mss,sok,ts,nop,ws:df:0
+";
+
+fn all(text: &str) -> Vec<Value> {
+    let rows: Vec<Value> = serde_json::from_str(text).unwrap();
+    rows.iter()
+        .for_each(|row| schema::check("fingerprint", row));
+    rows
+}
+
+/// Connections over loopback: so many over IPv4, and one over IPv6.
+fn connect(netns: &Netns, count: usize) {
+    for _ in 0..count {
+        netns.connection();
+    }
+    netns.inside(|| {
+        let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+        TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    });
+}
+
+#[test]
+#[ignore = "root"]
+fn real_connections_by_signature_and_by_source() {
+    let netns = Netns::new();
+    netns.run(&["fingerprints"]).failed(3, &netns.name);
+    netns.run(&["attach", "lo", "--max-flows", "1000"]).ok();
+    assert_eq!(netns.run(&["fingerprints", "-o", "json"]).ok(), "[]\n");
+    assert_eq!(netns.run(&["fingerprints"]).ok(), "");
+    connect(&netns, 3);
+    let file = File::new(FILE.as_bytes());
+    let file = file.path.to_str().unwrap();
+    let shown = |options: &[&str]| {
+        let command = ["fingerprints", "--p0f-fp", file, "-o", "json"];
+        all(&netns.run(&[&command[..], options].concat()).ok())
+    };
+
+    let rows = shown(&[]);
+    assert_eq!(rows.len(), 4, "{rows:#?}");
+    let counts: Vec<_> = rows
+        .iter()
+        .map(|row| row["count"].as_u64().unwrap())
+        .collect();
+    assert_eq!(counts, [3, 3, 1, 1], "the most first");
+    let clients = shown(&["--kind", "syn", "127.0.0.0/8"]);
+    let [client] = &clients[..] else {
+        panic!("{clients:#?}");
+    };
+    assert_eq!(
+        (&client["count"], &client["label"]),
+        (&3.into(), &"Loop back".into())
+    );
+    assert_eq!(
+        (&client["quality"], &client["mss"]),
+        (&"exact".into(), &65_495.into())
+    );
+    assert_eq!(client["quirks"], serde_json::json!(["df", "id+"]));
+    let signature = client["signature"].as_str().unwrap();
+    assert!(
+        signature.starts_with("4:64+0:0:65495:mss*1,"),
+        "{signature}"
+    );
+    assert_eq!(shown(&["--label", "ANSWER"])[0]["kind"], "syn+ack");
+    assert_eq!(shown(&["--label", "?"]).len(), 2, "IPv6");
+    assert_eq!(shown(&["--sort", "last", "-n", "1"])[0]["family"], "ipv6");
+
+    let sources = shown(&["--by", "source", "::1"]);
+    assert_eq!(sources.len(), 2);
+    assert!(
+        sources
+            .iter()
+            .all(|row| row["source"] == "::1" && row["count"] == 1)
+    );
+
+    let table = netns.run(&["fingerprints", "--p0f-fp", file]).ok();
+    assert_eq!(table.lines().count(), 5, "{table}");
+    assert!(
+        table.contains("Loop back") && table.starts_with("COUNT"),
+        "{table}"
+    );
+    let csv = netns
+        .run(&["fingerprints", "-o", "csv", "--no-header"])
+        .ok();
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+    let lines = netns
+        .run(&["fingerprints", "-o", "jsonl", "--by=source"])
+        .ok();
+    for line in lines.lines() {
+        schema::document("fingerprint", line);
+    }
+}
+
+#[test]
+#[ignore = "root"]
+fn without_them_it_says_so() {
+    let netns = Netns::new();
+    let config = File::new(b"fingerprints: {enabled: false}\n");
+    let config = config.path.to_str().unwrap();
+    netns.run(&["-c", config, "attach", "lo"]).ok();
+    netns.connection();
+    let run = netns.run(&["fingerprints"]);
+    run.failed(1, "fingerprints.enabled");
+    let stats = schema::document("stats", &netns.run(&["stats", "-o", "json"]).ok());
+    assert_eq!(stats["flows"]["active"], 1);
+}
+
+#[test]
+#[ignore = "root"]
+fn of_a_capture() {
+    let capture = File::new(&packets::pcap(Link::Ethernet, &story(), 65_535));
+    let rows = all(&capture.replay(&["--fingerprints", "-o", "json"]).ok());
+    let kinds: Vec<_> = rows
+        .iter()
+        .map(|row| row["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["syn", "syn+ack"]);
+    assert_eq!(rows[0]["last_source"], "10.0.0.1");
+    assert_eq!(rows[0]["last_seen"], "2026-11-20T17:52:37.123456000Z");
+    let sources = capture
+        .replay(&["--fingerprints=source", "-o", "jsonl"])
+        .ok();
+    assert!(
+        sources.contains(r#""source":"10.0.0.2","kind":"syn+ack""#),
+        "{sources}"
+    );
+    capture
+        .replay(&["--fingerprints", "-o", "session"])
+        .failed(2, "--fingerprints");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    run(&["fingerprints", "--p0f-fp", "/nonexistent.fp"]).failed(2, "/nonexistent.fp: ENOENT");
+    let file = File::new(b"[tcp:request]\nlabel = s:unix:A:\nsig = 4:64:nonsense\n");
+    let path = file.path.to_str().unwrap();
+    run(&["fingerprints", "--p0f-fp", path]).failed(2, "line");
+    for (option, says) in [("--kind=rst", "syn or syn+ack"), ("not-a-net", "not-a-net")] {
+        let run = run(&["fingerprints", option]);
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.stderr.contains(says), "{run:?}");
+    }
+}
