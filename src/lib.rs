@@ -95,6 +95,7 @@ pub use conntrack_core::FlowState;
 pub use conntrack_core::GoneReason;
 pub use conntrack_core::Health;
 pub use conntrack_core::HealthConfig;
+pub use conntrack_core::HealthSide;
 pub use conntrack_core::Hook;
 pub use conntrack_core::Hooks;
 pub use conntrack_core::InterfacePattern;

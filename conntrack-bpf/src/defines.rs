@@ -37,6 +37,9 @@ pub(crate) const SUSPECTS: u32 = define(b"#define CT_LIMIT_SUSPECTS ");
 pub(crate) const STRIKES: u32 = define(b"#define CT_LIMIT_STRIKES ");
 /// Entries of a row of what is known beside the flows.
 pub(crate) const SIDE_WAYS: u32 = define(b"#define CT_SIDE_WAYS");
+/// Where in their flags what one end did begins.
+pub(crate) const SIDE_RST: u32 = define(b"#define CT_SIDE_RST_SHIFT");
+pub(crate) const SIDE_ZERO: u32 = define(b"#define CT_SIDE_ZERO_SHIFT");
 /// Groups of measures.
 pub(crate) const HEALTH_RTT: u32 = define(b"#define CT_HEALTH_RTT");
 pub(crate) const HEALTH_LOSS: u32 = define(b"#define CT_HEALTH_LOSS");

@@ -333,6 +333,11 @@ impl<S: Slot> Row<S> {
         (self.word.0, self.slot.flow().start)
     }
 
+    /// The copy itself.
+    pub(crate) fn raw(&self) -> &ct_flow {
+        self.slot.flow()
+    }
+
     /// Its key.
     pub(crate) fn key(&self) -> RawKey {
         let flow = self.slot.flow();

@@ -6,19 +6,25 @@ use std::time::Duration;
 
 use conntrack_core::Health;
 use conntrack_core::HealthConfig;
+use conntrack_core::HealthSide;
 use libbpf_rs::MapCore;
 
+use crate::clock::Clock;
+use crate::clock::age;
 use crate::datapath::Datapath;
 use crate::defines::HEALTH_LOSS;
 use crate::defines::HEALTH_ON;
 use crate::defines::HEALTH_RTT;
 use crate::defines::HEALTH_WINDOW;
+use crate::defines::SIDE_RST;
 use crate::defines::SIDE_WAYS;
+use crate::defines::SIDE_ZERO;
 use crate::error::Context;
 use crate::error::Result;
 use crate::key::mix;
 use crate::mapped::Mapped;
 use crate::wire::copy;
+use crate::wire::ct_flow;
 use crate::wire::ct_side;
 use crate::wire::ct_side_row;
 use crate::wire::words_of;
@@ -77,19 +83,55 @@ impl Sides {
     }
 
     /// What an entry says of its flow's health.
-    pub(crate) fn health(&self, side: &ct_side) -> Health {
+    pub(crate) fn health(&self, side: &ct_side, flow: &ct_flow, clock: &Clock) -> Health {
         let raw = &side.health;
+        let rtt = self.groups & HEALTH_RTT != 0;
+        let ended = (raw.ended != 0).then(|| Duration::from_nanos(age(raw.ended, flow.start)));
+        let [to_server, to_client] = raw.rtt.map(|rtt| known(rtt.into()));
         let mut health = Health::default();
-        if self.groups & HEALTH_RTT != 0 {
-            [health.rtt_to_server, health.rtt_to_client] = raw.rtt.map(known);
-        }
+        health.duration = ended;
+        health.rtt_to_server = to_server.filter(|_| rtt);
+        health.rtt_to_client = to_client.filter(|_| rtt);
+        health.first_byte = known(u64::from(raw.first_byte) * 1000).filter(|_| rtt);
+        health.original = self.end(side, flow, 0, clock);
+        health.reply = self.end(side, flow, 1, clock);
         health
+    }
+
+    /// What it says of one end.
+    fn end(&self, side: &ct_side, flow: &ct_flow, dir: usize, clock: &Clock) -> HealthSide {
+        let raw = &side.health.end[dir];
+        let flag = |shift: u32| side.flags & (1 << (shift + dir as u32)) != 0;
+        let mut end = HealthSide::default();
+        end.reset = flag(SIDE_RST);
+        if self.groups & HEALTH_RTT != 0 {
+            end.srtt = known(raw.srtt.into());
+        }
+        if self.groups & HEALTH_LOSS != 0 {
+            end.retransmits = Some(raw.retrans);
+            end.retransmitted_bytes = Some(raw.retrans_bytes);
+            end.out_of_order = Some(raw.reordered);
+            end.duplicate_acks = Some(raw.dup_acks);
+        }
+        if self.groups & HEALTH_WINDOW != 0 {
+            let mut closed = raw.zero_ms;
+            if flag(SIDE_ZERO) {
+                closed = closed.wrapping_add((clock.now() / 1_000_000) as u32);
+            }
+            // The reader's clock is a tick behind that of who closed it.
+            let closed = if closed > u32::MAX / 2 { 0 } else { closed };
+            end.zero_windows = Some(raw.zeros);
+            end.zero_window_time = Some(Duration::from_millis(closed.into()));
+            end.window_min = Some(raw.win_min).filter(|&bytes| bytes != 0);
+            end.window_max = Some(flow.tcp[dir].maxwin).filter(|&bytes| bytes != 0);
+        }
+        end
     }
 }
 
 /// Nanoseconds; 0 are none.
-fn known(ns: u32) -> Option<Duration> {
-    (ns != 0).then(|| Duration::from_nanos(ns.into()))
+fn known(ns: u64) -> Option<Duration> {
+    (ns != 0).then(|| Duration::from_nanos(ns))
 }
 
 /// `ct_side_begin()`.

@@ -17,6 +17,7 @@ use crate::flow::Flow;
 use crate::flow::FlowState;
 use crate::flow::Side;
 use crate::flow::TcpLast;
+use crate::health::Health;
 use crate::protocol::Family;
 use crate::protocol::Protocol;
 use crate::text;
@@ -44,6 +45,7 @@ struct FlowJson<'a> {
     duration_ns: u64,
     #[serde(borrow)]
     interface: Option<Cow<'a, str>>,
+    health: Option<Health>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,7 +139,7 @@ impl Serialize for Flow {
             ["UNREPLIED", "ASSURED"]
         };
         // The order is part of the contract.
-        let mut json = serializer.serialize_struct("Flow", 12)?;
+        let mut json = serializer.serialize_struct("Flow", 13)?;
         json.serialize_field("family", self.family.name())?;
         json.serialize_field("protocol", self.protocol.name().unwrap_or("unknown"))?;
         json.serialize_field("protonum", &self.protocol.0)?;
@@ -150,6 +152,7 @@ impl Serialize for Flow {
         json.serialize_field("last_seen", &self.last_seen)?;
         json.serialize_field("duration_ns", &nanos(self.duration))?;
         json.serialize_field("interface", &self.interface.as_deref())?;
+        json.serialize_field("health", &self.health)?;
         json.end()
     }
 }
@@ -179,6 +182,7 @@ impl<'de> Deserialize<'de> for Flow {
         flow.last_seen = json.last_seen;
         flow.duration = Duration::from_nanos(json.duration_ns);
         flow.interface = json.interface.map(|name| Arc::from(&*name));
+        flow.health = json.health;
         Ok(flow)
     }
 }

@@ -109,6 +109,7 @@ pub use flow::Side;
 pub use flow::TcpLast;
 pub use health::Health;
 pub use health::HealthConfig;
+pub use health::HealthSide;
 pub use hook::Hook;
 pub use hook::Hooks;
 pub use hook::Mode;

@@ -1,95 +1,154 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * How a TCP connection is doing. What is worth noting is told from what the step of a
- * segment has at hand anyway; it is noted in the flow's entry of ct_side once the step has
- * returned, so that their stacks do not add up. Most segments note nothing.
- *
- * Races: two CPUs may note for one flow. Counts are atomic adds. The rest is one
- * direction's, whose packets are one CPU's but for moments, or written once.
+ * How a TCP connection is doing: what there is to note. That is told before a segment
+ * changes its flow, from what its step has at hand anyway, and noted once the step has
+ * returned (health_note.h), so that their stacks do not add up. Most segments give nothing
+ * to note; what is switched off is not asked for.
  */
 #ifndef CT_HEALTH_H
 #define CT_HEALTH_H
 
-#include "side.h"
+#include "flow.h"
+#include "tcp_window.h"
+#include "work.h"
 
 /* What there is to note: bits of ct_health_ask.due. */
-#define CT_DUE_SHAKEN 1 /* the handshake has come through */
-#define CT_DUE_AGAIN  2 /* a segment of the handshake came again */
+#define CT_DUE_SHAKEN 1	  /* the handshake has come through */
+#define CT_DUE_AGAIN  2	  /* a SYN or a FIN came again */
+#define CT_DUE_GAP    4	  /* data, but not what comes next */
+#define CT_DUE_ACK    8	  /* a duplicate ACK */
+#define CT_DUE_WINDOW 16  /* it is closed, or was, or has shrunk */
+#define CT_DUE_TIME   32  /* a timestamp, or its echo, of those that are timed */
+#define CT_DUE_BYTE   64  /* the first byte of the answer */
+#define CT_DUE_FIN    128 /* this end's FIN */
+#define CT_DUE_RST    256 /* this end's RST */
 
-/* Before the step of a packet: what it needs of its flow as that was. */
-static __always_inline void ct_health_before(struct ct_work *w, const struct ct_flow *flow,
-					     enum ct_dir dir)
+/* Ticks that are timed: one in so many, a power of two. Others cost a look at the packet. */
+#define CT_HEALTH_TICKS 8
+
+static __always_inline int ct_health_timed(__u32 ts)
 {
-	if (!cfg_health || w->pkt.proto != IPPROTO_TCP)
-		return;
-	w->health.start = flow->start;
-	w->health.seen = flow->seen;
-	w->health.once = flow->packets[CT_ORIGINAL] == 1 && flow->packets[CT_REPLY] == 1;
+	return !(ts & (CT_HEALTH_TICKS - 1));
+}
+
+/* What noting needs of a flow as it was before the segment. */
+static __always_inline void ct_health_keep(struct ct_work *w, const struct ct_flow *flow,
+					   __u64 word, enum ct_dir dir)
+{
+	const struct ct_tcp_end *end = &flow->tcp[dir & 1];
+
 	w->health.dir = dir;
+	w->health.word = word;
+	w->health.start = flow->start;
+	w->health.end = end->end;
+	w->health.win = (__u32)w->pkt.window << (end->scale & 15);
+	w->health.maxwin = end->maxwin;
 }
 
 /*
- * The word that the machine made of `before`. A handshake of which anything came again has
- * CT_W_AGAIN until it is through: what an answer answers cannot be told then.
+ * A segment of an established connection, before it changes its flow: what is there to
+ * note? Returns the bits that its flow's word gains. A function of its own, or the verifier
+ * walked through all that follows once for each way through this.
  */
-static __always_inline __u64 ct_health_word(struct ct_work *w, enum ct_answer answer, __u64 before,
-					    __u64 word)
+__weak __noinline __u32 ct_health_look(struct ct_work *w, struct ct_flow *flow, __u32 dir)
 {
-	__u64 state = ct_word_state(before), next = ct_word_state(word);
+	const struct ct_tcp_end *end, *other;
+	const struct ct_pkt *pkt;
+	__u32 due = 0;
 
-	if (!cfg_health || w->pkt.proto != IPPROTO_TCP ||
-	    (state != CT_TCP_SYN_SENT && state != CT_TCP_SYN_RECV))
-		return word;
-	if (answer == CT_IGNORE && (w->pkt.tcp_flags & CT_TCP_SYN)) {
-		w->health.due |= CT_DUE_AGAIN;
-		return word | CT_W_AGAIN;
+	if (!w || !flow)
+		return 0;
+	pkt = &w->pkt;
+	dir &= 1;
+	end = &flow->tcp[dir];
+	other = &flow->tcp[dir ^ 1];
+	if (cfg_health & CT_HEALTH_LOSS) {
+		if (pkt->payload && pkt->seq != end->end)
+			due |= CT_DUE_GAP;
+		if (!pkt->payload && pkt->ack == end->ack && pkt->window == end->win &&
+		    pkt->ack != other->end)
+			due |= CT_DUE_ACK;
 	}
-	if (answer != CT_ACCEPT || state != CT_TCP_SYN_RECV || next != CT_TCP_ESTABLISHED)
-		return word;
-	if (w->health.dir == CT_ORIGINAL)
-		w->health.due |= CT_DUE_SHAKEN;
-	w->health.once &= !(before & CT_W_AGAIN);
-	return word & ~CT_W_AGAIN;
+	if (cfg_health & CT_HEALTH_WINDOW) {
+		__u32 scaled = (__u32)pkt->window << (end->scale & 15);
+
+		if (!pkt->window || !end->win ||
+		    (pkt->window < end->win && scaled < end->maxwin / 2))
+			due |= CT_DUE_WINDOW;
+	}
+	if (cfg_health & CT_HEALTH_RTT) {
+		if ((pkt->options & CT_OPT_TIME) &&
+		    (ct_health_timed(pkt->ts_val) || ct_health_timed(pkt->ts_ecr)))
+			due |= CT_DUE_TIME;
+		if (dir == CT_REPLY && pkt->payload && !(flow->word & CT_W_FIRST_BYTE))
+			due |= CT_DUE_BYTE;
+	}
+	if (!due)
+		return 0;
+	w->health.due = due;
+	ct_health_keep(w, flow, flow->word, dir);
+	return due & CT_DUE_BYTE ? CT_W_FIRST_BYTE : 0;
 }
 
-/* A time in 32 bits: what is longer is as long as they tell. */
-static __always_inline __u32 ct_health_ns(__u64 from, __u64 to)
+/* The same of a segment of the handshake. */
+static __always_inline void ct_health_shake(struct ct_work *w, const struct ct_flow *flow,
+					    enum ct_dir dir)
 {
-	__u64 ns = to - from;
+	__u64 before = w->taken_word, state = ct_word_state(before);
+	__u64 next = ct_word_state(w->fx.word);
 
-	if ((__s64)ns < 1)
-		return 1;
-	return ns > 0xffffffff ? 0xffffffff : ns;
+	if (w->fx.answer == CT_IGNORE && (w->pkt.tcp_flags & CT_TCP_SYN)) {
+		w->health.due = CT_DUE_AGAIN;
+		w->fx.word |= CT_W_AGAIN;
+	} else if (w->fx.answer == CT_ACCEPT && state == CT_TCP_SYN_RECV &&
+		   next == CT_TCP_ESTABLISHED) {
+		if (dir == CT_ORIGINAL)
+			w->health.due = CT_DUE_SHAKEN;
+		w->health.seen = flow->seen;
+		w->health.once = flow->packets[CT_ORIGINAL] == 1 && flow->packets[CT_REPLY] == 1 &&
+				 !(before & CT_W_AGAIN);
+		w->fx.word &= ~CT_W_AGAIN;
+	}
 }
 
-static __always_inline void ct_health_shaken(const struct ct_work *w, struct ct_side *side)
+/*
+ * The same of any segment that went through the whole machine: w->taken_word is its flow's
+ * word as it was, w->fx what the machine says. `dir` is the segment's.
+ */
+__weak __noinline int ct_health_step(struct ct_work *w, struct ct_flow *flow, __u32 dir)
 {
-	__sync_fetch_and_or(&side->flags, CT_SIDE_THROUGH);
-	if (!(cfg_health & CT_HEALTH_RTT) || !w->health.once)
-		return;
-	side->health.rtt[CT_ORIGINAL] = ct_health_ns(w->health.start, w->health.seen);
-	side->health.rtt[CT_REPLY] = ct_health_ns(w->health.seen, ct_now());
-}
+	__u64 state;
+	__u8 flags;
+	__u32 due;
 
-/* After the step of a packet: notes what is due. */
-__weak __noinline int ct_health(struct ct_work *w)
-{
-	struct ct_health_end *end;
-	struct ct_side *side;
+	if (!w || !flow || !cfg_health)
+		return 0;
+	state = ct_word_state(w->taken_word);
+	flags = w->pkt.tcp_flags;
+	dir &= 1;
+	if (w->fx.answer == CT_ACCEPT && state >= CT_TCP_ESTABLISHED && state <= CT_TCP_LAST_ACK &&
+	    !(flags & (CT_TCP_SYN | CT_TCP_RST)))
+		w->fx.word |= ct_health_look(w, flow, dir);
+	/* A FIN acknowledges nothing anew, and is no duplicate. */
+	due = w->health.due;
+	if (flags & CT_TCP_FIN)
+		due &= ~CT_DUE_ACK;
+	if (state == CT_TCP_SYN_SENT || state == CT_TCP_SYN_RECV)
+		ct_health_shake(w, flow, dir);
+	due |= w->health.due;
+	if (w->fx.answer == CT_ACCEPT && (flags & CT_TCP_FIN)) {
+		__u32 end = ct_segment_end(&w->pkt, flags);
 
-	if (!w || !cfg_health)
+		due |= CT_DUE_FIN;
+		if (!w->pkt.payload && !ct_after(end, flow->tcp[dir].end))
+			due |= CT_DUE_AGAIN;
+	}
+	if (w->fx.answer == CT_ACCEPT && (flags & CT_TCP_RST))
+		due |= CT_DUE_RST;
+	if (!due)
 		return 0;
-	ct_side_begin(w, w->health.start, w->health.due & CT_DUE_SHAKEN);
-	if (!ct_side_take(w))
-		return 0;
-	side = ct_side_of(w);
-	if (!side)
-		return 0;
-	end = &side->health.end[w->health.dir & 1];
-	if (w->health.due & CT_DUE_SHAKEN)
-		ct_health_shaken(w, side);
-	if ((cfg_health & CT_HEALTH_LOSS) && (w->health.due & CT_DUE_AGAIN))
-		__sync_fetch_and_add(&end->retrans, 1);
+	w->health.due = due;
+	ct_health_keep(w, flow, w->taken_word, dir);
 	return 0;
 }
 

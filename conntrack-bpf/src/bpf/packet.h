@@ -15,7 +15,8 @@
 #define CT_OPT_SOME   1
 #define CT_OPT_WSCALE 2
 #define CT_OPT_SACK   4
-#define CT_OPT_EDGES  8 /* SACK blocks were seen: only the first option with any counts */
+#define CT_OPT_TIME   16 /* ts_val and ts_ecr are known */
+#define CT_OPT_EDGES  8	 /* SACK blocks were seen: only the first option with any counts */
 
 /* What the parser made of a packet. */
 enum ct_kind {
@@ -35,7 +36,8 @@ struct ct_pkt {
 	__u32 seq, ack; /* TCP, host order; of a later fragment: its end, and the first one's */
 	__u32 payload;	/* TCP payload bytes; of a later fragment: all it carries */
 	__u32 sack;	/* TCP: highest right edge of a SACK block, or ack */
-	__u64 chunks;	/* SCTP: the chunks that change states, one a byte, the last one lowest */
+	__u32 ts_val, ts_ecr; /* TCP: timestamp and echo, host order */
+	__u64 chunks; /* SCTP: the chunks that change states, one a byte, the last one lowest */
 	__u32 chunk_kinds; /* SCTP: 1 << enum ct_sctp_chunk; its tag is in `seq`, INIT's in `ack` */
 	__u16 window;	   /* TCP, host order */
 	__u8 tcp_flags;

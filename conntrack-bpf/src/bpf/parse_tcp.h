@@ -80,11 +80,19 @@ __weak __noinline int ct_options_skb(struct __sk_buff *ctx, struct ct_frame *f, 
 }
 
 /* Nothing but a timestamp, as most segments of most connections have it. */
-static __always_inline int ct_only_timestamp(const struct ct_mem *m, __u32 off, __u32 len)
+static __always_inline int ct_only_timestamp(const struct ct_mem *m, __u32 off, __u32 len,
+					     struct ct_pkt *pkt)
 {
-	__be32 *first = ct_at(m, off, 4);
+	__be32 *word = ct_at(m, off, 12);
 
-	return len == 12 && first && *first == bpf_htonl(0x0101080a);
+	if (len != 12 || !word || word[0] != bpf_htonl(0x0101080a))
+		return 0;
+	if (cfg_health & CT_HEALTH_RTT) {
+		pkt->ts_val = bpf_ntohl(word[1]);
+		pkt->ts_ecr = bpf_ntohl(word[2]);
+		pkt->options = CT_OPT_SOME | CT_OPT_TIME;
+	}
+	return 1;
 }
 
 /*
@@ -150,7 +158,7 @@ static __always_inline enum ct_pass ct_parse_tcp(const struct ct_mem *m, struct 
 	pkt->options = CT_OPT_SOME;
 	f->off += sizeof(*tcp);
 	if (pkt->tcp_flags & CT_TCP_SYN ? ct_known_syn(m, f->off, options, pkt)
-					: ct_only_timestamp(m, f->off, options))
+					: ct_only_timestamp(m, f->off, options, pkt))
 		return CT_PARSED;
 	f->options_end = f->off + options;
 	if (m->xdp)

@@ -10,6 +10,7 @@
 
 #include "bring.h"
 #include "fragment.h"
+#include "health_note.h"
 #include "icmp_count.h"
 #include "print.h"
 #include "steps.h"
@@ -126,13 +127,16 @@ static __always_inline enum ct_verdict ct_track_flow(struct ct_work *w, struct c
 			w->health.due = 0;
 		if (next != CT_LATE)
 			next = v6 ? ct_follow6(w) : ct_follow4(w);
-		if (next == CT_DONE)
+		if (next == CT_DONE) {
+			if (cfg_health && w->health.due)
+				ct_health_note(w);
 			return CT_VERDICT_PASS;
+		}
 		next = ct_go_through(w, v6, next);
 		if (w->limit.shaken)
 			ct_limit_shaken(w);
 		if (cfg_health && w->health.due && next == CT_DONE)
-			ct_health(w);
+			ct_health_note(w);
 		if (next == CT_BEGIN)
 			next = v6 ? ct_begin6(w) : ct_begin4(w);
 		if (next == CT_CREATE)

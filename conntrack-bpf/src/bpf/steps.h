@@ -121,8 +121,8 @@ static __always_inline enum ct_next ct_conclude(struct ct_work *w, struct ct_buc
 	dir = ct_forget(&w->fx, ct_dir_of(ref.word, &w->key)) & 1;
 	if (dir == CT_REPLY && answer <= CT_IGNORE)
 		w->fx.word |= CT_W_SEEN_REPLY;
-	ct_health_before(w, ref.flow, dir);
-	w->fx.word = ct_health_word(w, answer, before, w->fx.word);
+	if (cfg_health && w->pkt.proto == IPPROTO_TCP)
+		ct_health_step(w, ref.flow, dir);
 	answer = ct_settle(w, cpu, &ref, v6, dir, answer, w->fx.word,
 			   ct_other_buckets(v6) &&
 				   ct_forget(&w->fx, ct_is_other(w->taken_bucket, v6)));
@@ -181,6 +181,8 @@ static __always_inline enum ct_next ct_advance(struct ct_work *w, struct ct_cpu 
 		word = ct_step(ref->flow, ref->word, dir, &w->pkt);
 	else if (!ct_tcp_fast(ref->flow, &word, dir, &w->pkt, &w->fx))
 		return ct_hand_on(w, ref, CT_MACHINE);
+	else if (cfg_health & ~CT_HEALTH_ON)
+		word |= ct_health_look(w, ref->flow, dir);
 	return ct_next_after(ct_settle(w, cpu, ref, v6, dir, CT_ACCEPT, word, other));
 }
 

@@ -34,14 +34,15 @@ enum ct_phase {
  *   2      SEEN_REPLY         12..17  timeout in force (enum ct_timeout)
  *   3      ASSURED            18..29  TCP facts that outlive a packet
  *   4      ORIG_HI            32..47  policy generation the verdict is of
- *   5      AGAIN              48..63  generation of the slot
+ *   5      AGAIN, then FIRST_BYTE             48..63  generation of the slot
  *   6      DROP
  */
 #define CT_W_PHASE	   0x3ULL
 #define CT_W_SEEN_REPLY	   (1ULL << 2)
 #define CT_W_ASSURED	   (1ULL << 3)
 #define CT_W_ORIG_HI	   (1ULL << 4) /* the opener is the key's `hi` end */
-#define CT_W_AGAIN	   (1ULL << 5) /* a segment of the handshake came again; health.h */
+#define CT_W_AGAIN	   (1ULL << 5) /* a SYN came again; health.h */
+#define CT_W_FIRST_BYTE	   (1ULL << 5) /* once that is through: the answer has begun */
 #define CT_W_DROP	   (1ULL << 6) /* cached policy verdict */
 #define CT_W_STATE_SHIFT   8
 #define CT_W_STATE	   (0xfULL << CT_W_STATE_SHIFT)

@@ -4,11 +4,12 @@
 #define CT_TYPES_SIDE_H
 
 /* ct_side.flags */
-#define CT_SIDE_THROUGH	   1 /* its handshake has come through, or it is assured */
-#define CT_SIDE_ENDED	   2 /* both FINs have passed, or a RST has */
-#define CT_SIDE_RST_SHIFT  2 /* +dir: this end has sent a RST */
-#define CT_SIDE_ZERO_SHIFT 4 /* +dir: this end's window is zero */
-#define CT_SIDE_FIN_SHIFT  6 /* +dir: this end has sent its FIN */
+#define CT_SIDE_THROUGH	   1   /* its handshake has come through, or it is assured */
+#define CT_SIDE_ENDED	   2   /* both FINs have passed, or a RST has */
+#define CT_SIDE_RST_SHIFT  2   /* +dir: this end has sent a RST */
+#define CT_SIDE_ZERO_SHIFT 4   /* +dir: this end's window is zero */
+#define CT_SIDE_SHAKEN	   256 /* its handshake was seen */
+#define CT_SIDE_FIN_SHIFT  6   /* +dir: this end has sent its FIN */
 
 /* A gap that a segment left in what its sender had sent before. */
 struct ct_hole {

@@ -32,10 +32,12 @@ struct ct_side_ask {
 struct ct_health_ask {
 	__u32 due; /* CT_DUE_* */
 	__u32 dir;
-	__u64 start; /* of its flow, */
-	__u64 seen;  /* which before this packet was last seen then, */
-	__u32 once;  /* and had one packet each way */
-	__u32 pad;
+	__u64 start;	   /* of its flow, */
+	__u64 word;	   /* and its word then */
+	__u64 seen;	   /* when it was last seen before this packet: the handshake only, */
+	__u32 once;	   /* of which nothing came twice */
+	__u32 end;	   /* of what its sender had sent before */
+	__u32 win, maxwin; /* scaled: its sender's, and the largest so far */
 };
 
 /* Of ct_work.refused: it was dropped, by what is asked of the first fragment only. */
