@@ -9,6 +9,7 @@ use std::time::Duration;
 use conntrack_core::Counters;
 use conntrack_core::Family;
 use conntrack_core::Flow;
+use conntrack_core::Health;
 use conntrack_core::Hook;
 use conntrack_core::Hooks;
 use conntrack_core::Mode;
@@ -118,7 +119,7 @@ fn a_tcp_flow_is_the_contract_to_the_letter() {
             r#""tcp":{"flags":16,"seq":4294967295,"ack":2,"window":65535}},"#,
             r#""start":"2026-11-20T17:52:37.123456789Z","#,
             r#""last_seen":"2026-11-20T17:52:37.124691356Z","#,
-            r#""duration_ns":1234567,"interface":"eth0"}"#,
+            r#""duration_ns":1234567,"interface":"eth0","health":null}"#,
         )
     );
 }
@@ -197,6 +198,51 @@ fn flows_meet_their_schema() {
         let value = to_value(&flow).unwrap();
         assert_valid(&validator, &value);
         assert_closed(&validator, &value, &[]);
+    }
+}
+
+#[test]
+fn health_is_the_contract_to_the_letter() {
+    let mut flow = common::tcp();
+    let mut health = Health::default();
+    health.rtt_to_server = Some(Duration::from_millis(20));
+    health.original.retransmits = Some(3);
+    health.original.loss_ppm = Some(750_000);
+    health.reply.zero_window_time = Some(Duration::from_millis(7));
+    health.reply.reset = true;
+    flow.health = Some(health);
+    let value = to_value(&flow).unwrap();
+    let none = r#""srtt_ns":null,"#;
+    assert_eq!(
+        to_string(&health).unwrap(),
+        [
+            r#"{"duration_ns":null,"rtt_to_server_ns":20000000,"rtt_to_client_ns":null,"#,
+            r#""first_byte_ns":null,"original":{"#,
+            none,
+            r#""retransmits":3,"retransmitted_bytes":null,"out_of_order":null,"#,
+            r#""duplicate_acks":null,"loss_ppm":750000,"zero_windows":null,"#,
+            r#""zero_window_ns":null,"window_min":null,"window_max":null,"reset":false},"#,
+            r#""reply":{"#,
+            none,
+            r#""retransmits":null,"retransmitted_bytes":null,"out_of_order":null,"#,
+            r#""duplicate_acks":null,"loss_ppm":null,"zero_windows":null,"#,
+            r#""zero_window_ns":7000000,"window_min":null,"window_max":null,"reset":true}}"#,
+        ]
+        .concat()
+    );
+    let validator = validator(FLOW);
+    assert_valid(&validator, &value);
+    assert_closed(&validator, &value, &[]);
+    let back: Flow = serde_json::from_value(value.clone()).unwrap();
+    assert_eq!(back.health, Some(health));
+    for (pointer, new) in [
+        ("/health", json!({})),
+        ("/health/rtt_to_server_ns", json!(-1)),
+        ("/health/original/retransmits", json!(1_u64 << 32)),
+        ("/health/reply/reset", Value::Null),
+    ] {
+        let broken = changed(&value, pointer, Some(new));
+        assert!(!validator.is_valid(&broken), "{pointer}");
     }
 }
 

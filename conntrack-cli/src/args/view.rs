@@ -29,6 +29,14 @@ pub(crate) struct ViewArgs {
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub(crate) output: Format,
 
+    /// More columns: how TCP connections are doing (table)
+    ///
+    /// Round-trip time, time to the first byte; of what was sent and received: segments
+    /// sent again, the loss that this means, segments overtaken; and how long windows were
+    /// closed. JSON has all that is known.
+    #[arg(long)]
+    pub(crate) wide: bool,
+
     /// No heading (table, csv)
     #[arg(long)]
     pub(crate) no_header: bool,

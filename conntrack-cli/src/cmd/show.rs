@@ -29,6 +29,7 @@ where
     let shape = Shape {
         format: view.output,
         header: !view.no_header,
+        wide: view.wide,
         terminal: Terminal::stdout(),
     };
     let mut unread = None;

@@ -18,6 +18,8 @@ pub(crate) struct Shape {
     pub(crate) format: Format,
     /// A heading, where the form has one.
     pub(crate) header: bool,
+    /// A table has columns of how connections do.
+    pub(crate) wide: bool,
     pub(crate) terminal: Terminal,
 }
 
@@ -41,7 +43,7 @@ impl<W: Write> Printer<W> {
         Ok(Self {
             out,
             shape,
-            table: Table::new(shape.header, shape.terminal),
+            table: Table::new(shape.header, shape.wide, shape.terminal),
             shown: 0,
         })
     }

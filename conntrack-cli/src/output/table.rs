@@ -2,9 +2,12 @@
 
 use std::io;
 use std::io::Write;
+use std::time::Duration;
 
 use conntrack_core::Flow;
 use conntrack_core::FlowState;
+use conntrack_core::Health;
+use conntrack_core::HealthSide;
 use conntrack_core::L4;
 use conntrack_core::SctpState;
 use conntrack_core::Side;
@@ -23,7 +26,9 @@ const GAP: usize = 2;
 /// The least that is left of an address column.
 const LEAST: usize = 12;
 
-const COLUMNS: usize = 12;
+/// Columns that are always there, and with those of `--wide`.
+const NARROW: usize = 12;
+const COLUMNS: usize = 18;
 const PROTO: usize = 0;
 const SOURCE: usize = 1;
 const DESTINATION: usize = 2;
@@ -41,14 +46,21 @@ const HEADINGS: [&str; COLUMNS] = [
     "DURATION",
     "TIMEOUT",
     "IFACE",
+    "RTT",
+    "1ST BYTE",
+    "RETRANS",
+    "LOSS",
+    "REORDER",
+    "ZERO WIN",
 ];
 /// Numbers stand to the right.
 const RIGHT: [bool; COLUMNS] = [
-    false, false, false, false, false, true, true, true, true, true, true, false,
+    false, false, false, false, false, true, true, true, true, true, true, false, true, true, true,
+    true, true, true,
 ];
 /// What goes first when the terminal is narrow: interface, duration, packet
-/// counts, status, timeout. Who, what, state and bytes stay.
-const EXPENDABLE: [usize; 6] = [11, 9, 8, 6, 4, 10];
+/// counts, status, timeout, then what is wide. Who, what, state and bytes stay.
+const EXPENDABLE: [usize; 12] = [11, 9, 8, 6, 4, 10, 16, 13, 17, 15, 14, 12];
 
 type Row = [String; COLUMNS];
 
@@ -56,6 +68,7 @@ type Row = [String; COLUMNS];
 #[derive(Debug)]
 pub(super) struct Table {
     header: bool,
+    wide: bool,
     terminal: Terminal,
     sample: Vec<(Row, FlowState)>,
     layout: Option<Layout>,
@@ -68,9 +81,10 @@ struct Layout {
 }
 
 impl Table {
-    pub(super) fn new(header: bool, terminal: Terminal) -> Self {
+    pub(super) fn new(header: bool, wide: bool, terminal: Terminal) -> Self {
         Self {
             header,
+            wide,
             terminal,
             sample: Vec::new(),
             layout: None,
@@ -107,7 +121,7 @@ impl Table {
         if self.header {
             rows.push(&headings);
         }
-        let layout = Layout::new(&rows, self.terminal.width);
+        let layout = Layout::new(&rows, self.wide, self.terminal.width);
         if self.header {
             self.write(&layout, &headings, None, out)?;
         }
@@ -159,12 +173,12 @@ impl Table {
 impl Layout {
     /// The widest cells, then fewer columns, then narrower addresses, until
     /// it fits.
-    fn new(rows: &[&Row], limit: Option<usize>) -> Self {
+    fn new(rows: &[&Row], wide: bool, limit: Option<usize>) -> Self {
         let widest = |column: usize| {
             let widths = rows.iter().map(|row| row[column].chars().count());
             widths.max().unwrap_or(0)
         };
-        let mut columns: Vec<(usize, usize)> = (0..COLUMNS)
+        let mut columns: Vec<(usize, usize)> = (0..if wide { COLUMNS } else { NARROW })
             .map(|column| (column, widest(column)))
             .collect();
         let Some(limit) = limit else {
@@ -252,7 +266,48 @@ fn cells(flow: &Flow) -> Row {
     row[9] = human_duration(flow.duration).to_string();
     row[10] = human_duration(flow.timeout).to_string();
     row[11] = clean(flow.interface.as_deref().unwrap_or("-"));
+    let health = health(flow.health.as_ref());
+    row[NARROW..].clone_from_slice(&health);
     row
+}
+
+/// How it is doing; of both directions: sent/received.
+fn health(health: Option<&Health>) -> [String; COLUMNS - NARROW] {
+    let unknown = || "-".to_owned();
+    let Some(health) = health else {
+        return [(); COLUMNS - NARROW].map(|()| unknown());
+    };
+    let time = |time: Option<Duration>| time.map_or_else(unknown, millis);
+    let both = |of: fn(&HealthSide) -> Option<u32>| {
+        let sides = of(&health.original).zip(of(&health.reply));
+        sides.map_or_else(unknown, |(sent, received)| format!("{sent}/{received}"))
+    };
+    let percent = |end: &HealthSide| end.loss_ppm.map(|ppm| f64::from(ppm) / 10_000.0);
+    let loss = percent(&health.original).zip(percent(&health.reply));
+    let zero = health
+        .original
+        .zero_window_time
+        .zip(health.reply.zero_window_time);
+    [
+        time(health.rtt()),
+        time(health.first_byte),
+        both(|end| end.retransmits),
+        loss.map_or_else(unknown, |(sent, back)| format!("{sent:.1}/{back:.1} %")),
+        both(|end| end.out_of_order),
+        zero.map_or_else(unknown, |(sent, received)| millis(sent + received)),
+    ]
+}
+
+/// As many digits as tell something.
+fn millis(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1000.0;
+    let digits = match ms {
+        ms if ms >= 100.0 => 0,
+        ms if ms >= 10.0 => 1,
+        ms if ms > 0.0 => 2,
+        _ => 0,
+    };
+    format!("{ms:.digits$}ms")
 }
 
 /// Who and whom. What ICMP has instead of ports stands with the receiver.

@@ -87,6 +87,7 @@ fn drawn(flows: Vec<Flow>) -> io::Result<String> {
     let shape = Shape {
         format: Format::Table,
         header: true,
+        wide: false,
         terminal: Terminal::stdout(),
     };
     let mut text = Vec::new();

@@ -52,12 +52,16 @@ fn ping() -> Flow {
 }
 
 fn shown(flows: &[Flow], width: Option<usize>, color: bool) -> String {
+    shown_as(flows, false, width, color)
+}
+
+fn shown_as(flows: &[Flow], wide: bool, width: Option<usize>, color: bool) -> String {
     let terminal = Terminal {
         width,
         height: None,
         color,
     };
-    let mut table = Table::new(true, terminal);
+    let mut table = Table::new(true, wide, terminal);
     let mut out = Vec::new();
     for flow in flows {
         table.row(flow, &mut out).unwrap();
@@ -77,8 +81,45 @@ icmp   10.0.0.1        10.0.0.2 id=77  -            unreplied  3.44 KB        4 
 }
 
 #[test]
+fn wide_says_how_connections_do() {
+    let mut flow = tcp();
+    let mut health = Health::default();
+    health.rtt_to_server = Some(Duration::from_micros(41_260));
+    health.rtt_to_client = Some(Duration::from_micros(340));
+    health.original.retransmits = Some(2);
+    health.reply.retransmits = Some(0);
+    health.original.loss_ppm = Some(15_000);
+    health.reply.loss_ppm = Some(0);
+    health.original.zero_window_time = Some(Duration::ZERO);
+    health.reply.zero_window_time = Some(Duration::from_millis(1500));
+    flow.health = Some(health);
+    let text = shown_as(&[flow, ping()], true, None, false);
+    let cells: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| {
+            line.split("  ")
+                .map(str::trim)
+                .filter(|it| !it.is_empty())
+                .collect()
+        })
+        .collect();
+    let wide = ["RTT", "1ST BYTE", "RETRANS", "LOSS", "REORDER", "ZERO WIN"];
+    assert_eq!(cells[0][12..], wide);
+    assert_eq!(
+        cells[1][12..],
+        ["41.6ms", "-", "2/0", "1.5/0.0 %", "-", "1500ms"]
+    );
+    assert_eq!(cells[2][12..], ["-"; 6]);
+}
+
+#[test]
 fn it_fits_the_terminal() {
     for width in 66..200 {
+        let wide = shown_as(&[tcp(), tcp6(), ping()], true, Some(width), false);
+        assert!(
+            wide.lines().all(|line| line.chars().count() <= width),
+            "{wide}"
+        );
         let text = shown(&[tcp(), tcp6(), ping()], Some(width), false);
         for line in text.lines() {
             assert!(line.chars().count() <= width, "{width}: {line}");
