@@ -197,12 +197,12 @@ impl<'a> Bans<'a> {
 
     /// The same, telling of those that were not lists' alone.
     pub(crate) fn clear_telling(&self, mut tell: impl FnMut(&Ban)) -> Result<u64> {
-        let mut removed = 0;
+        let (mut removed, names) = (0, Names::read(self.maps)?);
         hash::for_each(&self.hash(), |key, value| {
             if self.take(&key)? && !self.is_over(&value) {
                 removed += 1;
                 if claims::is_own(&value, self.civil.boot) {
-                    tell(&self.ban(&key, &value)?);
+                    tell(&self.named(&key, &value, &names)?);
                 }
             }
             Ok::<_, Error>(())
@@ -283,8 +283,13 @@ impl<'a> Bans<'a> {
     }
 
     fn ban(&self, key: &ct_ban_key, value: &ct_ban) -> Result<Ban> {
+        self.named(key, value, &Names::read(self.maps)?)
+    }
+
+    /// The same for who has read the names of lists.
+    fn named(&self, key: &ct_ban_key, value: &ct_ban, names: &Names) -> Result<Ban> {
         let reason = Notes::of(self.maps).get(value.note)?;
-        decode(key, value, reason, &Names::read(self.maps)?, &self.civil)
+        decode(key, value, reason, names, &self.civil)
     }
 }
 

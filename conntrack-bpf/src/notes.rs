@@ -13,6 +13,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::hash;
 use crate::hash::Hash;
+use crate::limits::Limits;
 use crate::wire::ct_ban;
 use crate::wire::ct_ban_key;
 use crate::wire::ct_note;
@@ -76,9 +77,10 @@ impl<'a> Notes<'a> {
         Ok(note.map_or_else(String::new, |note| decode(&note)))
     }
 
-    /// Takes out what no ban has any more.
+    /// Takes out what no ban has any more, nor is going to have.
     fn purge(&self) -> Result<()> {
-        let mut used = HashSet::new();
+        // Packets may be about to ban for this one.
+        let mut used = HashSet::from([Limits::of(self.maps)?.note().into()]);
         let bans: Hash<'_, ct_ban_key, ct_ban> = Hash::new(self.maps.bans.as_fd());
         hash::for_each(&bans, |_, ban| {
             used.insert(u64::from(ban.note));

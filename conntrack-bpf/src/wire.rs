@@ -56,6 +56,7 @@ pub(crate) use crate::skel::types::ct_replay;
 use crate::skel::types::ct_settings;
 pub(crate) use crate::skel::types::ct_side;
 pub(crate) use crate::skel::types::ct_side_row;
+pub(crate) use crate::skel::types::ct_strike;
 pub(crate) use crate::skel::types::ct_suspect;
 pub(crate) use crate::skel::types::ct_sweep_stats;
 use crate::skel::types::ct_tcp_end;
@@ -160,6 +161,7 @@ wire! {
         addr @ 8,
     }
     ct_suspect: 24 { rate @ 0, over @ 8, last @ 16 }
+    ct_strike: 16 { until @ 0, count @ 8, pad @ 12 }
     ct_icmp_kind: 8 { family @ 0, r#type @ 1, code @ 2, pad @ 3 }
     ct_icmp_count: 16 { packets @ 0, bytes @ 8 }
     ct_icmp_error_key: 72 {

@@ -17,6 +17,7 @@ use common::banned::begin;
 use common::banned::handshake;
 use common::banned::shake;
 use common::banned::spec;
+use common::banned::syn;
 use common::banned::syn_to;
 use common::packet::*;
 use conntrack_bpf::datapath::Entry;
@@ -347,6 +348,45 @@ fn a_slow_attacker_under_a_flood_that_makes_everybody_a_suspect() {
     let banned: Vec<_> = host.all().iter().map(|it| it.target.to_string()).collect();
     assert_eq!(banned, [VICTIM], "40 in a second are too many for 20");
     assert!(dropped[1] > 300, "{dropped:?}");
+}
+
+/// As the documents say: beside a flood of so many sources as there is room for suspects
+/// between two of his connections, an attacker is not known any more when he comes again.
+/// Nobody else is taken for him.
+#[test]
+#[ignore = "root"]
+fn an_attacker_slower_than_suspects_are_pushed_out_passes_and_nobody_pays() {
+    let mut host = Host::with(&[Entry::Xdp], |config| {
+        (config.table.max_flows, config.table.max_flows_v6) = (10_000, Some(100));
+        (config.sketch.width, config.sketch.rows) = (1024, 1);
+    });
+    host.limit(&[
+        ("new", "2"),
+        ("window", "1h"),
+        ("action", "ban"),
+        ("ban_on", "syn"),
+    ]);
+    let mut frame = Spoofed::new();
+    let mut next = 0x0b00_0000;
+    let mut flood = |host: &mut Host, sources: u32| {
+        for _ in 0..sources {
+            next += 1;
+            assert!(!host.drops_frame(Via::Xdp, frame.of(next, 1)));
+        }
+    };
+    // Every cell has more than half of the limit.
+    flood(&mut host, 20_000);
+    for port in 1..=6 {
+        assert!(!host.drops(&syn(VICTIM, port)), "{port}");
+        flood(&mut host, 40_000);
+    }
+    assert_eq!(host.all(), []);
+    // Half as many in between, and he is known.
+    let passed = (11..=16).take_while(|port| {
+        flood(&mut host, 4_000);
+        !host.drops(&syn(VICTIM, *port))
+    });
+    assert_eq!(passed.count(), 2);
 }
 
 #[test]

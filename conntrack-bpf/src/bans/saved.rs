@@ -13,6 +13,7 @@ use super::Bans;
 use super::ListSpec;
 use super::Listed;
 use super::claims;
+use super::codec::decode;
 use super::codec::key_of;
 use super::codec::number_of;
 use super::codec::target_of;
@@ -23,6 +24,7 @@ use crate::defines::BAN_UNCONFIRMED;
 use crate::error::Error;
 use crate::error::Result;
 use crate::hash;
+use crate::limits::Limits;
 use crate::notes::Notes;
 use crate::wire::ct_ban;
 
@@ -30,6 +32,7 @@ impl Bans<'_> {
     /// Those that are of no list, as they would be without lists.
     pub(crate) fn to_save(&self) -> Result<Vec<Ban>> {
         let (mut bans, names) = (Vec::new(), Names::read(self.maps)?);
+        let mut note = (0, String::new());
         hash::for_each(&self.hash(), |key, value| {
             let waits = value.flags & BAN_UNCONFIRMED != 0;
             if waits || self.is_over(&value) || !claims::is_own(&value, self.civil.boot) {
@@ -40,7 +43,10 @@ impl Bans<'_> {
                 lists => claims::part_with(value, lists, self.civil.boot, &names),
             };
             if let Some(own) = own {
-                bans.push(self.ban(&key, &own)?);
+                if note.0 != own.note {
+                    note = (own.note, Notes::of(self.maps).get(own.note)?);
+                }
+                bans.push(decode(&key, &own, note.1.clone(), &names, &self.civil)?);
             }
             Ok::<_, Error>(())
         })?;
@@ -104,6 +110,10 @@ impl Bans<'_> {
         };
         self.enter(&key, &ban.target, there.as_ref(), &value)?;
         self.policy.bump(&ban.target.net());
+        if let (BanOrigin::Threshold, Some(left)) = (&ban.origin, ban.ttl) {
+            let long = self.civil.civil.since(ban.since).saturating_add(left);
+            Limits::of(self.maps)?.struck(&key, own.until, long)?;
+        }
         Ok(())
     }
 }

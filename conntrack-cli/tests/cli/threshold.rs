@@ -426,6 +426,16 @@ fn bans_by_packets_survive_a_kill() {
     for source in ["10.9.0.7:0", "10.9.0.8:0"] {
         assert_eq!(scene.connect(source, 1), 0, "{source} is banned still");
     }
+    // Nor is it forgotten that this was the first time.
+    server
+        .run(&["threshold", "set", "new=30", "action=ban"])
+        .ok();
+    said(&server.run(&["unban", "10.9.0.7"]), 0, "no longer banned");
+    assert!(scene.connect("10.9.0.7:0", 500) < 100);
+    let bans = server.run(&["banned", "-o", "json", "10.9.0.7"]).ok();
+    let bans: Vec<Value> = serde_json::from_str(&bans).unwrap();
+    let left = bans[0]["ttl_s"].as_u64().unwrap();
+    assert!((3500..=3600).contains(&left), "{left}");
     server.run(&["detach"]).ok();
 }
 
