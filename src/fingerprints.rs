@@ -2,10 +2,12 @@
 
 use std::iter::FusedIterator;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use conntrack_bpf::prints::Signatures;
 use conntrack_bpf::prints::Sources;
 use conntrack_core::Fingerprint;
+use conntrack_core::FingerprintBan;
 use conntrack_core::SourceFingerprint;
 use conntrack_core::p0f::Kind;
 
@@ -117,6 +119,46 @@ impl Tracker {
     /// What the kernel says.
     pub fn fingerprint_of(&self, addr: IpAddr, kind: Kind) -> Result<Option<SourceFingerprint>> {
         self.instance().print_of(addr, kind)
+    }
+
+    /// Drops the SYNs that come in, would begin a connection, and fit a pattern of p0f's
+    /// (`ver:ittl:olen:mss:wsize,scale:olayout:quirks:pclass`, with `*` where p0f's file may
+    /// have it), from now on and until its time is up, whether or not a process of ours runs
+    /// then. Connections that are there go on. It has to fit in all: what p0f calls fuzzy
+    /// passes. What is [never banned](Tracker::allow) passes, too. With `dry_run` they are
+    /// counted, and pass. What is banned already begins anew. It does not outlive the
+    /// tracker. There may be 64 at once.
+    ///
+    /// Whoever knows the pattern can send other SYNs, so it keeps out programs, not
+    /// attackers. And a pattern may fit more systems than one thinks: begin with a dry run.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no pattern, or longer than 255 bytes, or if the tracker keeps
+    /// no fingerprints; `NotFound` if its network namespace is gone; `Other` if there is no
+    /// room for more; or what the kernel says.
+    pub fn ban_fingerprint(
+        &self,
+        pattern: &str,
+        ttl: Option<Duration>,
+        dry_run: bool,
+    ) -> Result<FingerprintBan> {
+        self.instance().ban_print(pattern, ttl, dry_run)
+    }
+
+    /// Ends the ban of this very pattern; whether there was one.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no pattern; or what the kernel says.
+    pub fn unban_fingerprint(&self, pattern: &str) -> Result<bool> {
+        self.instance().unban_print(pattern)
+    }
+
+    /// The fingerprints that are banned.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn fingerprint_bans(&self) -> Result<Vec<FingerprintBan>> {
+        self.instance().print_bans()
     }
 
     /// Whether the tracker was set up to keep fingerprints.

@@ -87,6 +87,7 @@ pub use conntrack_core::Event;
 pub use conntrack_core::EventType;
 pub use conntrack_core::Family;
 pub use conntrack_core::Fingerprint;
+pub use conntrack_core::FingerprintBan;
 pub use conntrack_core::FingerprintsConfig;
 pub use conntrack_core::Flow;
 pub use conntrack_core::FlowFilter;

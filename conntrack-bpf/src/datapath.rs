@@ -131,7 +131,7 @@ pub(crate) fn buckets(max_flows: u32) -> u32 {
 }
 
 /// Names of the maps, as their pins have them.
-pub(crate) const MAP_NAMES: [&str; 28] = [
+pub(crate) const MAP_NAMES: [&str; 29] = [
     "table4",
     "table6",
     "cpu",
@@ -160,6 +160,7 @@ pub(crate) const MAP_NAMES: [&str; 28] = [
     "icmp_cpus",
     "prints",
     "print_of",
+    "print_bans",
 ];
 /// Names of the tables that are to take the place of those there are.
 pub(crate) const NEXT_NAMES: [&str; 2] = ["next4", "next6"];
@@ -198,6 +199,7 @@ pub struct Maps {
     pub icmp_cpus: MapHandle,
     pub prints: MapHandle,
     pub print_of: MapHandle,
+    pub print_bans: MapHandle,
 }
 
 impl Maps {
@@ -232,6 +234,7 @@ impl Maps {
             icmp_cpus,
             prints,
             print_of,
+            print_bans,
         ] = MAP_NAMES;
         let mut named = vec![
             (table4, &self.table4),
@@ -262,6 +265,7 @@ impl Maps {
             (icmp_cpus, &self.icmp_cpus),
             (prints, &self.prints),
             (print_of, &self.print_of),
+            (print_bans, &self.print_bans),
         ];
         let next = [self.next4.as_ref(), self.next6.as_ref()];
         let next = NEXT_NAMES.into_iter().zip(next);
@@ -303,6 +307,7 @@ impl Maps {
             icmp_cpus: own(&self.icmp_cpus)?,
             prints: own(&self.prints)?,
             print_of: own(&self.print_of)?,
+            print_bans: own(&self.print_bans)?,
             sweep: own(&self.sweep)?,
             meta: own(&self.meta)?,
             attach: own(&self.attach)?,
@@ -412,6 +417,7 @@ impl Datapath {
             icmp_cpus: open("icmp_cpus")?,
             prints: open("prints")?,
             print_of: open("print_of")?,
+            print_bans: open("print_bans")?,
             meta: open_map(dir, "meta")?,
         };
         let programs = Programs {

@@ -45,6 +45,10 @@ pub(crate) const HEALTH_RTT: u32 = define(b"#define CT_HEALTH_RTT");
 pub(crate) const HEALTH_LOSS: u32 = define(b"#define CT_HEALTH_LOSS");
 pub(crate) const HEALTH_ON: u32 = define(b"#define CT_HEALTH_ON");
 pub(crate) const HEALTH_WINDOW: u32 = define(b"#define CT_HEALTH_WINDOW");
+/// Fingerprints that can be banned at once.
+pub(crate) const PRINT_BANS: u32 = define(b"#define CT_PRINT_BANS");
+/// Bytes of a pattern's text.
+pub(crate) const PRINT_TEXT: usize = define(b"#define CT_PRINT_TEXT") as usize;
 /// Buckets that one run of `ct_remove` takes.
 pub(crate) const REMOVE_BUCKETS: u32 = define(b"#define CT_REMOVE_BUCKETS ");
 /// Buckets that one run of `ct_evacuate_some` takes.

@@ -382,6 +382,7 @@ fn reuse(
         (&mut all.ct_icmp_cpus, &maps.icmp_cpus),
         (&mut all.ct_prints, &maps.prints),
         (&mut all.ct_print_of, &maps.print_of),
+        (&mut all.ct_print_bans, &maps.print_bans),
     ];
     let mut pairs = pairs.into_iter();
     pairs.try_for_each(|(map, known)| map.reuse_fd(known.as_fd()))
@@ -425,6 +426,7 @@ fn own_maps(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Maps> {
         icmp_cpus: own(&skel.maps.ct_icmp_cpus)?,
         prints: own(&skel.maps.ct_prints)?,
         print_of: own(&skel.maps.ct_print_of)?,
+        print_bans: own(&skel.maps.ct_print_bans)?,
     })
 }
 

@@ -1,5 +1,7 @@
 //! What SYNs and SYN+ACKs have told of their senders: `bpf/print.h` keeps it.
 
+mod bans;
+
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
@@ -16,6 +18,7 @@ use conntrack_core::p0f::Raw;
 use conntrack_core::p0f::RawError;
 use libbpf_rs::MapCore;
 
+pub use self::bans::PrintBans;
 use crate::clock::Clock;
 use crate::datapath::Maps;
 use crate::error::Context;

@@ -102,7 +102,9 @@ pub(crate) fn encode(sysctls: &Sysctls, sweep: Duration) -> ct_settings {
         sweep_ns: u64::try_from(sweep.as_nanos()).unwrap_or(u64::MAX),
         tables: 0,
         moving: 0,
-        reserved: [0; 6],
+        print_bans: 0,
+        pad2: 0,
+        reserved: [0; 4],
     };
     for (index, timeout) in (0_u8..).zip(&mut settings.timeout_ns) {
         let duration = sysctls.timeout_by_index(index);
@@ -133,6 +135,12 @@ pub(crate) fn update(maps: &Maps, change: impl FnOnce(&mut Sysctls)) -> Result<S
     let [before, after] = [before, after].map(bytes);
     words.merge(&before, &after, offset_of!(ct_settings, tcp_loose));
     Ok(decode(&words.load()))
+}
+
+/// How many entries of bans of fingerprints packets look at.
+pub(crate) fn set_print_bans(maps: &Maps, count: u32) -> Result<()> {
+    let at = offset_of!(ct_settings, print_bans);
+    change_number(maps, at, |_| count)
 }
 
 /// Lets flows move from one table to another, or not. Programs that create flows where

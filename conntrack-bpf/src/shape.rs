@@ -21,6 +21,7 @@ use crate::defines::ICMP_PAIRS;
 use crate::defines::IFACES;
 use crate::defines::LISTENERS;
 use crate::defines::LISTS;
+use crate::defines::PRINT_BANS;
 use crate::defines::STRIKES;
 use crate::defines::SUSPECTS;
 use crate::error::Error;
@@ -197,6 +198,7 @@ impl Shape {
                 value: size_of::<types::ct_print_of>(),
                 entries: FingerprintsConfig::default().max_sources,
             },
+            "print_bans" => Self::array(size_of::<types::ct_print_ban>(), PRINT_BANS),
             "lists" => Self::array(size_of::<types::ct_list>(), LISTS),
             "sweep" => Self::array(size_of::<types::ct_sweeper>(), 1),
             "settings" => Self::array(size_of::<types::data_settings>(), 1),

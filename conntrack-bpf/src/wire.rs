@@ -47,8 +47,10 @@ pub(crate) use crate::skel::types::ct_note;
 pub(crate) use crate::skel::types::ct_phase;
 pub(crate) use crate::skel::types::ct_policy;
 pub(crate) use crate::skel::types::ct_print;
+pub(crate) use crate::skel::types::ct_print_ban;
 pub(crate) use crate::skel::types::ct_print_key;
 pub(crate) use crate::skel::types::ct_print_of;
+pub(crate) use crate::skel::types::ct_print_window;
 pub(crate) use crate::skel::types::ct_printed;
 pub(crate) use crate::skel::types::ct_removal;
 pub(crate) use crate::skel::types::ct_remove_what;
@@ -103,8 +105,8 @@ wire! {
         from @ 20, to @ 24, have @ 28, total @ 32, first @ 36
     }
     ct_cpu: 448 {
-        packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 200, table @ 224, gone @ 240,
-        live @ 296, limit @ 312, banned @ 336, side @ 368, unprinted @ 384, reserved @ 400,
+        packets @ 0, bytes @ 8, classes @ 16, passed @ 96, drops @ 200, table @ 232, gone @ 248,
+        live @ 304, limit @ 320, banned @ 344, side @ 376, unprinted @ 392, reserved @ 408,
     }
     ct_print: 40 {
         bits @ 0, mss @ 4, window @ 6, peer_mss @ 8, ttl @ 10, ip_options @ 11, tcp_header @ 12,
@@ -112,6 +114,12 @@ wire! {
     }
     ct_printed: 72 {
         turn @ 0, count @ 8, first @ 16, last @ 24, id @ 32, addr @ 40, port_be @ 56, turns @ 64,
+    }
+    ct_print_ban: 360 {
+        until @ 0, since @ 8, hits @ 16, bytes @ 24, last @ 32, live @ 40, dry_run @ 44, bits @ 48,
+        mask @ 52, mss @ 60, window @ 62, window_kind @ 64, any_mss @ 65, any_scale @ 66,
+        families @ 67, ttl_min @ 68, ttl_max @ 69, ip_options @ 70, scale @ 71, options @ 72,
+        padding @ 73, layout @ 80, text @ 104,
     }
     ct_print_key: 24 { addr @ 0, family @ 16, synack @ 17 }
     ct_print_of: 64 { print @ 0, count @ 40, first @ 48, last @ 56 }
@@ -181,7 +189,7 @@ wire! {
         timeout_ns @ 0, grace_ns @ 512, tcp_loose @ 520, tcp_be_liberal @ 524,
         tcp_ignore_invalid_rst @ 528, tcp_max_retrans @ 532, checksum @ 536,
         frag6_timeout @ 540, event_types @ 544, sweep_ns @ 552, tables @ 560, moving @ 564,
-        reserved @ 568,
+        print_bans @ 568, reserved @ 576,
     }
     data_settings: 592 { ct_settings @ 0 }
     ct_replay: 16 { now @ 0, wire_len @ 8, pad @ 12 }

@@ -104,6 +104,43 @@ impl SourceFingerprint {
     }
 }
 
+/// A ban of a fingerprint: of the SYNs that would begin a connection and that a pattern
+/// fits.
+#[derive(Clone, Eq, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct FingerprintBan {
+    /// The pattern, as it was banned.
+    pub pattern: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when; `None`: for ever.
+    pub until: Option<Timestamp>,
+    /// SYNs that it dropped, or would have dropped.
+    pub hits: u64,
+    /// Their IP total lengths.
+    pub bytes: u64,
+    /// When the last of them came.
+    pub last_hit: Option<Timestamp>,
+    /// They are counted and pass.
+    pub dry_run: bool,
+}
+
+impl FingerprintBan {
+    /// One that has dropped nothing yet.
+    pub fn new(pattern: String, since: Timestamp, until: Option<Timestamp>) -> Self {
+        Self {
+            pattern,
+            since,
+            until,
+            hits: 0,
+            bytes: 0,
+            last_hit: None,
+            dry_run: false,
+        }
+    }
+}
+
 /// Whether SYNs and SYN+ACKs are counted by what they tell of their senders, and room for
 /// that. It is fixed when a tracker is created.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]

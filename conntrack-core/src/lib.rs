@@ -99,6 +99,7 @@ pub use event::Pressure;
 pub use event::PressureLevel;
 pub use event::What;
 pub use fingerprint::Fingerprint;
+pub use fingerprint::FingerprintBan;
 pub use fingerprint::FingerprintsConfig;
 pub use fingerprint::Seen;
 pub use fingerprint::SourceFingerprint;

@@ -32,7 +32,7 @@ pub const PASS_REASONS: [&str; 13] = [
 
 /// Why a packet was dropped, in the order of the packet path's `enum ct_drop`;
 /// a test of `conntrack-bpf` compares the two.
-pub const DROP_REASONS: [&str; 3] = ["ban", "threshold", "filter"];
+pub const DROP_REASONS: [&str; 4] = ["ban", "threshold", "filter", "fingerprint"];
 
 /// Whose bans dropped packets, in the order of the packet path's `enum ct_ban_origin`; a
 /// test of `conntrack-bpf` compares the two.
@@ -392,7 +392,12 @@ mod tests {
     #[test]
     fn reasons_are_all_present() {
         let drops = by_reason(&DROP_REASONS, &[0, 7]);
-        let want = [("ban", 0), ("filter", 0), ("threshold", 7)];
+        let want = [
+            ("ban", 0),
+            ("filter", 0),
+            ("fingerprint", 0),
+            ("threshold", 7),
+        ];
         assert_eq!(drops.into_iter().collect::<Vec<_>>(), want);
         assert_eq!(by_reason(&PASS_REASONS, &[]).len(), PASS_REASONS.len());
     }

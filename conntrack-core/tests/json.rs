@@ -347,7 +347,7 @@ fn stats_are_the_contract() {
     assert_eq!(value["ct_state"]["total"], classes);
     assert_eq!(
         value["drops"],
-        json!({"ban": 1, "threshold": 0, "filter": 0})
+        json!({"ban": 1, "threshold": 0, "filter": 0, "fingerprint": 0})
     );
     let banned = json!({"manual": 0, "api": 1, "threshold": 0, "list": 0});
     assert_eq!(value["banned"], banned);

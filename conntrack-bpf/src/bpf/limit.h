@@ -22,6 +22,7 @@
 
 #include "limit_ban.h"
 #include "limit_count.h"
+#include "print_ban.h"
 
 /* Must a handshake come through before somebody is banned? */
 static __always_inline int ct_limit_waits(void)
@@ -114,6 +115,19 @@ __weak __noinline int ct_limit_begun(struct ct_work *w)
 	return 0;
 }
 
+/* A connection of a fingerprint that is banned is not begun. Returns enum ct_verdict. */
+static __always_inline int ct_limit_print(struct ct_work *w)
+{
+	struct ct_cpu *cpu = ct_cpu_of(w->cpu);
+
+	if (w->pkt.proto != IPPROTO_TCP || !cpu || !ct_print_banned(w) ||
+	    ct_limit_spared(w, w->pkt.src))
+		return CT_VERDICT_PASS;
+	cpu->drops[CT_DROP_FINGERPRINT] += w->pkt.segs;
+	w->refused = CT_DROPPED;
+	return CT_VERDICT_DROP;
+}
+
 /*
  * A packet is about to begin a connection: is that too much? Returns enum ct_verdict. A
  * TCP segment in mid-stream begins none: it goes on with one that we have not seen begin.
@@ -130,6 +144,10 @@ __weak __noinline int ct_limit(struct ct_work *w)
 	w->limit.asked = 1;
 	w->limit.due = 0;
 	if (w->pkt.proto == IPPROTO_TCP && ct_word_state(w->bits) != CT_TCP_SYN_SENT)
+		return CT_VERDICT_PASS;
+	if (ct_settings.print_bans && ct_limit_print(w) == CT_VERDICT_DROP)
+		return CT_VERDICT_DROP;
+	if (!ct_limits.action)
 		return CT_VERDICT_PASS;
 	if (ct_limit_nets() && ct_limit_spared(w, w->pkt.src))
 		return CT_VERDICT_PASS;
@@ -156,7 +174,7 @@ __weak __noinline int ct_limit(struct ct_work *w)
 /* Has this packet to be asked about before it begins a connection? */
 static __always_inline int ct_limit_due(const struct ct_work *w)
 {
-	return ct_limits.action && !w->ask.egress && !w->limit.asked;
+	return (ct_limits.action || ct_settings.print_bans) && !w->ask.egress && !w->limit.asked;
 }
 
 /* The handshake of w->pkt's connection has come through: for whom it is counted. */

@@ -216,6 +216,17 @@ struct {
 	__type(value, struct ct_print_of);
 } ct_print_of SEC(".maps");
 
+/*
+ * Bans of fingerprints. Key: number, below ct_settings.print_bans. User space writes, packets
+ * count.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CT_PRINT_BANS);
+	__type(key, __u32);
+	__type(value, struct ct_print_ban);
+} ct_print_bans SEC(".maps");
+
 /* Named lists of bans. Key: the bit of ct_ban.lists. User space only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -287,6 +298,7 @@ const enum ct_limit_kind *unused_limit_kind __attribute__((unused));
 const enum ct_measure *unused_measure __attribute__((unused));
 const enum ct_limited *unused_limited __attribute__((unused));
 const enum ct_side_event *unused_side_event __attribute__((unused));
+const enum ct_print_window *unused_print_window __attribute__((unused));
 const enum ct_unprinted *unused_unprinted __attribute__((unused));
 const enum ct_phase *unused_phase __attribute__((unused));
 

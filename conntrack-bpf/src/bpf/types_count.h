@@ -42,6 +42,7 @@ enum ct_drop {
 	CT_DROP_BAN,
 	CT_DROP_THRESHOLD,
 	CT_DROP_FILTER,
+	CT_DROP_FINGERPRINT,
 	CT_DROP_REASONS,
 };
 
@@ -101,7 +102,7 @@ struct ct_cpu {
 	__u64 banned[4];    /* drops[CT_DROP_BAN] by enum ct_ban_origin */
 	__u64 side[2];	    /* [enum ct_side_event] */
 	__u64 unprinted[2]; /* [enum ct_unprinted] */
-	__u64 reserved[6];
+	__u64 reserved[5];
 };
 _Static_assert(sizeof(struct ct_cpu) == 448, "whole cache lines");
 

@@ -82,6 +82,45 @@ struct ct_print_of {
 };
 _Static_assert(sizeof(struct ct_print_of) == 64, "no hidden padding");
 
+/* Fingerprints that can be banned at once, and bytes of a pattern's text. */
+#define CT_PRINT_BANS 64
+#define CT_PRINT_TEXT 256
+
+/* What a pattern wants of the window. */
+enum ct_print_window {
+	CT_WINDOW_ANY,
+	CT_WINDOW_BYTES,
+	CT_WINDOW_MODULO, /* a multiple of so many bytes */
+	CT_WINDOW_MSS,	  /* so many times the MSS, */
+	CT_WINDOW_MTU,	  /* or the MTU */
+};
+
+/* Beside the factor of a window that is a multiple of the MTU. */
+#define CT_PRINT_OF_MTU (1U << 16)
+
+/* A ban of the SYNs whose record fits. */
+struct ct_print_ban {
+	__u64 until; /* CLOCK_BOOTTIME ns; 0: for ever */
+	__u64 since; /* the same clock */
+	__u64 hits, bytes;
+	__u64 last; /* the same clock; 0: no hit */
+	__u32 live; /* 0: there is none here */
+	__u32 dry_run;
+	__u32 bits;    /* quirks, and whether there is data: as in ct_print, */
+	__u32 mask[2]; /* [v6] those that are looked at */
+	__u16 mss;
+	__u16 window;	  /* bytes, or the factor */
+	__u8 window_kind; /* enum ct_print_window */
+	__u8 any_mss, any_scale;
+	__u8 families; /* 1: IPv4, 2: IPv6 */
+	__u8 ttl_min, ttl_max;
+	__u8 ip_options, scale, options, padding;
+	__u8 pad[6];
+	__u8 layout[CT_PRINT_OPTIONS];
+	char text[CT_PRINT_TEXT]; /* the pattern, for user space */
+};
+_Static_assert(sizeof(struct ct_print_ban) == 104 + CT_PRINT_TEXT, "no hidden padding");
+
 /* What did not come into a map, because too much that is new came. Index of ct_cpu.unprinted. */
 enum ct_unprinted {
 	CT_UNPRINTED_SIGNATURE,

@@ -33,10 +33,12 @@ struct ct_settings {
 	__u32 frag6_timeout; /* seconds; fragment.h */
 	__u32 event_types;   /* 1 << enum ct_event_type: somebody listens */
 	__u32 pad;
-	__u64 sweep_ns; /* the background sweep goes round in this time; 0: not at all */
-	__u32 tables;	/* moves on whenever user space puts other tables in place */
-	__u32 moving;	/* 1: flows go over from the other table; move.h */
-	__u32 reserved[6];
+	__u64 sweep_ns;	  /* the background sweep goes round in this time; 0: not at all */
+	__u32 tables;	  /* moves on whenever user space puts other tables in place */
+	__u32 moving;	  /* 1: flows go over from the other table; move.h */
+	__u32 print_bans; /* entries of ct_print_bans to look at; 0: none */
+	__u32 pad2;
+	__u32 reserved[4];
 };
 _Static_assert(sizeof(struct ct_settings) == 512 + 8 + 72, "no hidden padding");
 

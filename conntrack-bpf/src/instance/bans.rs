@@ -2,11 +2,13 @@
 //! it, under a lock of its own: the instance's may be held for good.
 
 use std::sync::MutexGuard;
+use std::time::Duration;
 
 use conntrack_core::Ban;
 use conntrack_core::BanScope;
 use conntrack_core::BanSpec;
 use conntrack_core::BanTarget;
+use conntrack_core::FingerprintBan;
 use conntrack_core::LimitCounts;
 use conntrack_core::SketchConfig;
 use conntrack_core::Suspect;
@@ -36,6 +38,7 @@ use crate::guard::Guarded;
 use crate::keeping::Folder;
 use crate::limits::Limits;
 use crate::lock::Lock;
+use crate::prints::PrintBans;
 use crate::records::Meta;
 use crate::remove;
 use crate::teardown;
@@ -348,6 +351,40 @@ impl Instance {
     /// What the kernel says.
     pub fn suspects(&self) -> Result<Vec<Suspect>> {
         Limits::of(&self.datapath().maps)?.suspects()
+    }
+
+    /// Bans a fingerprint.
+    ///
+    /// # Errors
+    /// As [`PrintBans::put`]; the guard cannot be found out.
+    pub fn ban_print(
+        &self,
+        pattern: &str,
+        ttl: Option<Duration>,
+        dry_run: bool,
+    ) -> Result<FingerprintBan> {
+        let _turn = self.turn("banning a fingerprint")?;
+        let datapath = self.datapath();
+        // Before anything is dropped.
+        self.renew_guard(&datapath.maps)?;
+        PrintBans::of(&datapath.maps)?.put(pattern, ttl, dry_run)
+    }
+
+    /// Ends the ban of a fingerprint; whether there was one.
+    ///
+    /// # Errors
+    /// As [`PrintBans::remove`].
+    pub fn unban_print(&self, pattern: &str) -> Result<bool> {
+        let _turn = self.turn("unbanning a fingerprint")?;
+        PrintBans::of(&self.datapath().maps)?.remove(pattern)
+    }
+
+    /// The bans of fingerprints in force.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn print_bans(&self) -> Result<Vec<FingerprintBan>> {
+        PrintBans::of(&self.datapath().maps)?.list()
     }
 
     /// Keeps the bans that packets have made over a restart, if it is one that does, and

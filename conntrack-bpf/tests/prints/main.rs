@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic")]
 
+mod bans;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../../../conntrack-core/tests/p0f/compare.rs"]

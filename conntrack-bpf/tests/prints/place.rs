@@ -76,7 +76,7 @@ impl Place {
     }
 }
 
-fn frame(shape: &Shape) -> Vec<u8> {
+pub(crate) fn frame(shape: &Shape) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
     let kind: u16 = if shape.v6 { 0x86dd } else { 0x0800 };
     frame.extend(kind.to_be_bytes());

@@ -20,8 +20,17 @@ pub(crate) struct BanArgs {
     ///
     /// An IPv6 address stands for its /64, which is what one host is given.
     #[arg(value_name = "ADDR|CIDR", value_parser = values::ban_network,
-          required_unless_present = "file")]
+          required_unless_present_any = ["file", "fingerprint"])]
     pub(crate) whom: Option<Network>,
+
+    /// Instead of somebody, SYNs that a pattern of p0f's fits, and no others
+    ///
+    /// `ver:ittl:olen:mss:wsize,scale:olayout:quirks:pclass`, `*` where it may be. New
+    /// connections only, that come in. Begin with --dry-run: a pattern may fit more than
+    /// one thinks. `fingerprints --banned` shows them.
+    #[arg(long, value_name = "SIG", conflicts_with_all =
+          ["whom", "file", "scope", "direction", "exact", "confirm", "force", "reason"])]
+    pub(crate) fingerprint: Option<String>,
 
     /// For how long: 90s, 10m, 24h, 7d [default: for ever]
     #[arg(long, value_name = "TIME")]
@@ -67,8 +76,13 @@ pub(crate) struct BanArgs {
 pub(crate) struct UnbanArgs {
     /// An address or a network, as it was banned
     #[arg(value_name = "ADDR|CIDR", value_parser = values::ban_network,
-          required_unless_present_any = ["all", "list"])]
+          required_unless_present_any = ["all", "list", "fingerprint"])]
     pub(crate) whom: Option<Network>,
+
+    /// The ban of a fingerprint: the same pattern
+    #[arg(long, value_name = "SIG",
+          conflicts_with_all = ["whom", "scope", "exact", "except", "list", "all"])]
+    pub(crate) fingerprint: Option<String>,
 
     /// Only the ban with this scope [default: all of them]
     #[arg(long, value_name = "SCOPE")]

@@ -29,6 +29,10 @@ pub(crate) struct FingerprintsArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
 
+    /// Those that are banned instead, with what that has dropped; as table or json
+    #[arg(long, conflicts_with_all = ["nets", "by", "kind", "label", "sort", "limit"])]
+    pub(crate) banned: bool,
+
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
 

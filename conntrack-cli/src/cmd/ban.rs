@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use super::Context;
 use super::ban_list;
+use super::fingerprints;
 use crate::args::BanArgs;
 use crate::args::BannedArgs;
 use crate::args::BannedFormat;
@@ -33,6 +34,10 @@ use crate::output::counted;
 pub(crate) fn ban(args: &BanArgs, context: &Context) -> Result<ExitCode, Failure> {
     if let Some(file) = &args.list.file {
         return ban_list::ban(args, file, context);
+    }
+    if let Some(pattern) = &args.fingerprint {
+        let ttl = args.ttl.map(|ttl| ttl.0);
+        return fingerprints::ban(pattern, ttl, args.dry_run, context);
     }
     // clap demands one or the other.
     let whom = args
@@ -100,6 +105,9 @@ fn say_what_passes(tracker: &Tracker, ban: &Ban) -> Result<(), Failure> {
 pub(crate) fn unban(args: &UnbanArgs, context: &Context) -> Result<ExitCode, Failure> {
     if let Some(name) = &args.list {
         return ban_list::unban(name, context);
+    }
+    if let Some(pattern) = &args.fingerprint {
+        return fingerprints::unban(pattern, context);
     }
     let tracker = context.open()?;
     let Some(whom) = args.whom else {

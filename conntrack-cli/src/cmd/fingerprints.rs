@@ -6,6 +6,7 @@ use std::io;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use conntrack_core::p0f::Database;
 
@@ -26,6 +27,9 @@ const DATABASE: &str = "/etc/p0f/p0f.fp";
 
 /// Shows what SYNs and SYN+ACKs have told of their senders.
 pub(crate) fn run(args: &FingerprintsArgs, context: &Context) -> Result<ExitCode, Failure> {
+    if args.banned {
+        return banned(args, context);
+    }
     let database = database(&args.database)?;
     let tracker = context.open()?;
     if !tracker.keeps_fingerprints() {
@@ -93,6 +97,53 @@ fn wanted(
     };
     rows.filter(|row| row.as_ref().is_ok_and(is_wanted) || row.is_err())
         .collect()
+}
+
+/// Shows which are banned.
+fn banned(args: &FingerprintsArgs, context: &Context) -> Result<ExitCode, Failure> {
+    let format = args.output;
+    if ![FingerprintFormat::Table, FingerprintFormat::Json].contains(&format) {
+        let text = "--banned is shown as table or json only";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    let bans = context.open()?.fingerprint_bans()?;
+    let mut out = output::stdout();
+    match format {
+        FingerprintFormat::Json => output::json(&mut out, &bans),
+        _ => output::fingerprints::bans(&bans, !args.no_header, &mut out),
+    }
+    .and_then(|()| out.flush())
+    .map_err(Failure::output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Bans one.
+pub(super) fn ban(
+    pattern: &str,
+    ttl: Option<Duration>,
+    dry_run: bool,
+    context: &Context,
+) -> Result<ExitCode, Failure> {
+    let ban = context.open()?.ban_fingerprint(pattern, ttl, dry_run)?;
+    let done = match ban.dry_run {
+        true => "SYNs are counted, not dropped,",
+        false => "banned",
+    };
+    let until = ban.until.map(|until| format!("until {until}"));
+    let until = until.unwrap_or_else(|| "for ever".to_owned());
+    say(format_args!("{}: {done} {until}", ban.pattern));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the ban of one.
+pub(super) fn unban(pattern: &str, context: &Context) -> Result<ExitCode, Failure> {
+    match context.open()?.unban_fingerprint(pattern)? {
+        true => {
+            say(format_args!("{pattern} is no longer banned"));
+            Ok(ExitCode::SUCCESS)
+        }
+        false => Err(Failure::Nothing(format!("{pattern} is not banned"))),
+    }
 }
 
 /// Known signatures: of the file that is named, or of Debian's where it is. Without one

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use conntrack_core::Fingerprint;
+use conntrack_core::FingerprintBan;
 use conntrack_core::SourceFingerprint;
 use conntrack_core::Timestamp;
 use conntrack_core::p0f::Database;
@@ -193,5 +194,18 @@ fn csv(rows: &[Row], database: &Database, header: bool, out: &mut impl Write) ->
             out,
             "{count},{kind},{addr},{first},{last},\"{label}\",{sure},{distance},\"{signature}\""
         )
+    })
+}
+
+/// Those that are banned, one a line.
+pub(crate) fn bans(bans: &[FingerprintBan], header: bool, out: &mut impl Write) -> io::Result<()> {
+    if header && !bans.is_empty() {
+        writeln!(out, "{:>10}  {:<30}  {:<7}  PATTERN", "HITS", "UNTIL", "")?;
+    }
+    bans.iter().try_for_each(|ban| {
+        let until = ban.until.map_or("-".to_owned(), |until| until.to_string());
+        let dry_run = if ban.dry_run { "dry-run" } else { "" };
+        let (hits, pattern) = (ban.hits, clean(&ban.pattern));
+        writeln!(out, "{hits:>10}  {until:<30}  {dry_run:<7}  {pattern}")
     })
 }

@@ -3,6 +3,8 @@
 use std::net::Ipv6Addr;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -150,6 +152,77 @@ fn of_a_capture() {
     capture
         .replay(&["--fingerprints", "-o", "session"])
         .failed(2, "--fingerprints");
+}
+
+/// Linux over loopback, IPv4: any window.
+const LINUX: &str = "4:64:0:*:*,*:mss,sok,ts,nop,ws:df,id+:0";
+
+#[test]
+#[ignore = "root"]
+fn a_banned_fingerprint_connects_no_more() {
+    let (server, client) = (Netns::new(), Netns::new());
+    server.wire(&client);
+    for (netns, device, addresses) in [
+        (&server, "inner", ["10.9.0.1/24", "fd09::1/64"]),
+        (&client, "outer", ["10.9.0.7/24", "fd09::7/64"]),
+    ] {
+        for address in addresses {
+            let nodad = if address.contains(':') { " nodad" } else { "" };
+            netns.ip(&format!("addr add {address} dev {device}{nodad}"));
+        }
+    }
+    let listeners = server
+        .inside(|| ["10.9.0.1:80", "[fd09::1]:80"].map(|addr| TcpListener::bind(addr).unwrap()));
+    let connects = |to: usize| {
+        let to = listeners[to].local_addr().unwrap();
+        let within = Duration::from_millis(600);
+        client.inside(|| TcpStream::connect_timeout(&to, within).is_ok())
+    };
+    server.run(&["attach", "inner", "--mode", "tc"]).ok();
+    let done = |command: &[&str]| {
+        let run = server.run(command);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{run:?}");
+    };
+    let ban = |more: &[&str]| done(&[&["ban", "--fingerprint", LINUX], more].concat());
+    let banned = || {
+        let text = server.run(&["fingerprints", "--banned", "-o", "json"]).ok();
+        serde_json::from_str::<Vec<Value>>(&text).unwrap()
+    };
+
+    ban(&["--dry-run"]);
+    assert!(connects(0), "a dry run");
+    assert_eq!(
+        (banned()[0]["hits"].clone(), banned()[0]["dry_run"].clone()),
+        (1.into(), true.into())
+    );
+    ban(&[]);
+    assert!(!connects(0));
+    assert!(connects(1), "IPv6 is not banned");
+    let hits = banned()[0]["hits"].as_u64().unwrap();
+    assert!(hits >= 1, "{hits}");
+    let stats = schema::document("stats", &server.run(&["stats", "-o", "json"]).ok());
+    assert_eq!(stats["drops"]["fingerprint"], hits);
+    let table = server.run(&["fingerprints", "--banned"]).ok();
+    assert!(table.contains(LINUX), "{table}");
+
+    done(&["unban", "--fingerprint", LINUX]);
+    assert!(connects(0), "unbanned");
+    server
+        .run(&["unban", "--fingerprint", LINUX])
+        .failed(1, "is not banned");
+    // The kernel ends it.
+    ban(&["--ttl", "2s"]);
+    assert!(!connects(0));
+    thread::sleep(Duration::from_secs(2));
+    assert!(connects(0), "its time is up");
+    assert_eq!(banned(), Vec::<Value>::new());
+    // What is never banned.
+    done(&["allow", "10.9.0.7"]);
+    ban(&[]);
+    assert!(connects(0), "allowed");
+    server
+        .run(&["ban", "--fingerprint", "4:64:nonsense"])
+        .failed(2, "signature");
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub use label::Label;
 pub use label::System;
 pub use options::Options;
 pub use packet::PacketError;
+pub use pattern::Pattern;
+pub use pattern::Size;
 pub use quirks::Quirks;
 pub use raw::Kind;
 pub use raw::Raw;

@@ -20,29 +20,53 @@ const MAY_GO: Quirks = Quirks::of(&[Quirks::DF, Quirks::ID]);
 /// Quirks that may come on the way.
 const MAY_COME: Quirks = Quirks::of(&[Quirks::ZERO_ID, Quirks::ECN]);
 
-/// `None` where the file has `*`.
-#[derive(Clone, Debug)]
-pub(super) struct Pattern {
-    family: Option<Family>,
-    ttl: u8,
+/// A pattern of signatures, as p0f's file has them:
+/// `ver:ittl:olen:mss:wsize,scale:olayout:quirks:pclass`, where some of the fields may be
+/// `*`; those are `None` here.
+///
+/// ```
+/// use conntrack_core::p0f::Pattern;
+///
+/// let pattern: Pattern = "*:64:0:*:mss*20,10:mss,sok,ts,nop,ws:df,id+:0".parse()?;
+/// let seen = "4:57+7:0:1460:mss*20,10:mss,sok,ts,nop,ws:df,id+:0".parse()?;
+/// assert!(pattern.matches(&seen));
+/// # Ok::<(), conntrack_core::ParseError>(())
+/// ```
+#[derive(Clone, Eq, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Pattern {
+    /// IPv4 or IPv6.
+    pub family: Option<Family>,
+    /// The TTL that the sender begins with.
+    pub ttl: u8,
     /// The sender chooses any TTL up to that one: `64-`.
-    pub(super) any_ttl: bool,
-    ip_options: u8,
-    mss: Option<u16>,
-    window: Size,
-    scale: Option<u8>,
-    options: Options,
-    quirks: Quirks,
-    payload: Option<bool>,
+    pub any_ttl: bool,
+    /// Bytes of IPv4's options or IPv6's extension headers.
+    pub ip_options: u8,
+    /// The MSS.
+    pub mss: Option<u16>,
+    /// The window.
+    pub window: Size,
+    /// The window scale.
+    pub scale: Option<u8>,
+    /// The options in their order.
+    pub options: Options,
+    /// All quirks that there are, less those that the packet's family cannot have.
+    pub quirks: Quirks,
+    /// Whether there is data behind the header.
+    pub payload: Option<bool>,
 }
 
 /// What a window must be.
-#[derive(Clone, Debug)]
-enum Size {
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Size {
+    /// Anything: `*`.
     Any,
+    /// So many bytes.
     Bytes(u16),
-    /// A multiple of so many bytes.
+    /// A multiple of so many bytes: `%8192`.
     Modulo(u16),
+    /// So many times the MSS or the MTU.
     Multiple(Multiple),
 }
 
@@ -56,6 +80,22 @@ pub(super) enum Fit {
 }
 
 impl Pattern {
+    /// Whether a segment's signature fits in all. p0f also knows what nearly fits; that
+    /// does not.
+    pub fn matches(&self, seen: &Signature) -> bool {
+        self.fit(seen) == Some(Fit::Whole)
+    }
+
+    /// The TTLs that a segment may have when it arrives: the least and the largest.
+    pub fn ttls(&self) -> [u8; 2] {
+        let least = if self.any_ttl {
+            0
+        } else {
+            self.ttl.saturating_sub(MAX_DISTANCE)
+        };
+        [least, self.ttl]
+    }
+
     /// The kinds of the options.
     pub(super) fn kinds(&self) -> &[u8] {
         self.options.kinds()

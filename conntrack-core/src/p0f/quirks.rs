@@ -100,7 +100,7 @@ impl Quirks {
     }
 
     /// Those that packets of the other family only can have.
-    pub(super) fn foreign_to(family: Family) -> Self {
+    pub fn foreign_to(family: Family) -> Self {
         match family {
             Family::Ipv4 => Self::IPV6_ONLY,
             Family::Ipv6 => Self::IPV4_ONLY,
