@@ -89,11 +89,13 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
             let tracker = builder().keep(Keep::Pinned).attach()?;
             report(&tracker, tracker.attached())?;
             tracker.attached().skipped.iter().for_each(left_out);
+            say_what_is_banned(&tracker)?;
         }
         (None, Some((interval, signals))) => {
             let tracker = builder().keep(Keep::Visible).attach()?;
             let follow = wish.follow.then_some(&context.config.attach);
             let kept = report(&tracker, tracker.attached())
+                .and_then(|()| say_what_is_banned(&tracker))
                 .and_then(|()| keep(&tracker, follow, interval, &signals));
             tracker.detach()?;
             kept?;
@@ -221,6 +223,20 @@ fn report(tracker: &Tracker, attached: &Attached) -> Result<(), Failure> {
         }
     }
     out.flush().map_err(Failure::output)
+}
+
+/// Of a tracker that has just begun: what it drops already is of an earlier run, and who
+/// has forgotten that would look for another reason.
+fn say_what_is_banned(tracker: &Tracker) -> Result<(), Failure> {
+    let bans = tracker
+        .bans()
+        .try_fold(0_u64, |sum, ban| ban.map(|_| sum + 1))?;
+    if bans != 0 {
+        say(format_args!(
+            "bans of an earlier run are in force again, {bans}: `banned` shows them"
+        ));
+    }
+    Ok(())
 }
 
 /// Prints a line of statistics now and then, until it is asked to end; follows

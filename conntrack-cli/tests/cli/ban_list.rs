@@ -213,7 +213,8 @@ fn bans_are_kept_over_a_restart() {
     done(netns.load("198.51.100.0/24\n", &["--list", "drop"]));
     let before = netns.banned(&["203.0.113.7"]);
     netns.run(&["detach"]).ok();
-    netns.run(&["attach", "lo"]).ok();
+    let again = netns.run(&["attach", "lo"]);
+    again.ok_saying("bans of an earlier run are in force again, 2: ");
     assert_eq!(
         netns.bans(&[]),
         ["198.51.100.0/24", "203.0.113.7/32"],
@@ -235,7 +236,8 @@ fn bans_are_kept_over_a_restart() {
     assert_eq!(netns.bans(&[]), [""; 0]);
     done(netns.run(&["ban", "203.0.113.8"]));
     netns.run(&["detach"]).ok();
-    netns.run(&["attach", "lo"]).ok();
+    let again = netns.run(&["attach", "lo"]);
+    again.ok_saying("in force again, 1: ");
     assert_eq!(netns.bans(&[]), ["198.51.100.0/24"]);
     done(netns.run(&["unban", "--all"]));
     assert!(!netns.kept("list-drop").exists());

@@ -65,6 +65,14 @@ impl Run {
         self.stdout
     }
 
+    /// It did what it was asked, and said this beside it; what it printed.
+    #[track_caller]
+    pub(crate) fn ok_saying(self, says: &str) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        assert!(self.stderr.contains(says), "{self:?}");
+        self.stdout
+    }
+
     /// It ended with this code, without output, and said so in one line.
     #[track_caller]
     pub(crate) fn failed(&self, code: i32, says: &str) {

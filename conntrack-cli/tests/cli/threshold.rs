@@ -269,7 +269,8 @@ fn real_connections_are_limited_and_their_source_is_banned() {
     // Over a restart, though no command has changed bans since.
     server.run(&["detach"]).ok();
     assert_eq!(scene.connect("10.9.0.7:0", 1), 1);
-    server.run(&["attach", "inner"]).ok();
+    let again = server.run(&["attach", "inner"]);
+    again.ok_saying("bans of an earlier run are in force again");
     assert_eq!(scene.connect("10.9.0.7:0", 1), 0);
     let unban = server.run(&["unban", "10.9.0.7"]);
     said(&unban, 0, "no longer banned");
@@ -422,7 +423,8 @@ fn bans_by_packets_survive_a_kill() {
     assert!(!written("10.9.0.8"), "seconds later");
     foreground.kill().unwrap();
     foreground.wait().unwrap();
-    server.run(&["attach", "inner"]).ok();
+    let again = server.run(&["attach", "inner"]);
+    again.ok_saying("bans of an earlier run are in force again");
     for source in ["10.9.0.7:0", "10.9.0.8:0"] {
         assert_eq!(scene.connect(source, 1), 0, "{source} is banned still");
     }
