@@ -4,9 +4,11 @@ use conntrack_bpf::Clock;
 use conntrack_bpf::counters;
 use conntrack_bpf::icmp;
 use conntrack_bpf::names::Names;
+use conntrack_bpf::services;
 use conntrack_bpf::sweep;
 use conntrack_bpf::table::Tables;
 use conntrack_core::Counters;
+use conntrack_core::HealthStats;
 use conntrack_core::stats::InterfaceCounts;
 
 use crate::Result;
@@ -54,6 +56,21 @@ impl Tracker {
             icmp: icmp::counts(&datapath.maps)?,
             memory_bytes: counters::memory_bytes(&datapath.maps)?,
             ..meter.read()
+        })
+    }
+
+    /// How TCP connections are doing, by service and by interface: sums since the tracker
+    /// was set up.
+    ///
+    /// # Errors
+    /// What the kernel says to reading the maps, or /proc is not mounted.
+    pub fn health(&self) -> Result<HealthStats> {
+        let instance = self.instance();
+        let datapath = instance.datapath_to_read()?;
+        let mut names = Names::of(instance)?;
+        services::read(&datapath, |ifindex| {
+            let name = names.get(ifindex);
+            name.map_or_else(|| ifindex.to_string(), |name| name.to_string())
         })
     }
 }

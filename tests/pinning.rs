@@ -36,7 +36,7 @@ fn wire() -> (Netns, Netns) {
     (here, there)
 }
 
-const MAPS: [&str; 26] = [
+const MAPS: [&str; 27] = [
     "map_allow",
     "map_attach",
     "map_bans",
@@ -55,6 +55,7 @@ const MAPS: [&str; 26] = [
     "map_policy",
     "map_replay",
     "map_rings",
+    "map_services",
     "map_settings",
     "map_side",
     "map_sketch",

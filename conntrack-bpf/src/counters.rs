@@ -100,6 +100,14 @@ impl Meter {
         counters
     }
 
+    /// What became of room beside the flows: who lost theirs, who got none.
+    pub(crate) fn sides(&self) -> [u64; 2] {
+        let mut sum = ct_cpu::default();
+        let cpus = (0..self.cpus.len()).filter_map(|cpu| self.cpus.get(cpu));
+        cpus.for_each(|counts| add(&mut sum, &counts));
+        sum.side
+    }
+
     /// Flows in each table, IPv4 and IPv6, those not yet cleared away included.
     pub fn live(&self) -> [u64; 2] {
         let mut sum = ct_cpu::default();

@@ -10,6 +10,7 @@ pub(crate) const HEADERS: &str = concat!(
     include_str!("bpf/types_limit.h"),
     include_str!("bpf/types_policy.h"),
     include_str!("bpf/types_side.h"),
+    include_str!("bpf/types_service.h"),
     include_str!("bpf/types_print.h"),
     include_str!("bpf/types_setup.h")
 );
@@ -35,6 +36,8 @@ pub(crate) const LISTS: u32 = define(b"#define CT_LISTS ");
 pub(crate) const SUSPECTS: u32 = define(b"#define CT_LIMIT_SUSPECTS ");
 /// Sources whose earlier bans are known.
 pub(crate) const STRIKES: u32 = define(b"#define CT_LIMIT_STRIKES ");
+/// Services and interfaces whose connections are summed up.
+pub(crate) const SERVICES: u32 = define(b"#define CT_SERVICES");
 /// Entries of a row of what is known beside the flows.
 pub(crate) const SIDE_WAYS: u32 = define(b"#define CT_SIDE_WAYS");
 /// Where in their flags what one end did begins.

@@ -49,6 +49,7 @@ mod record;
 mod records;
 pub mod remove;
 mod row;
+pub mod services;
 mod settings;
 mod shape;
 mod shared;

@@ -29,6 +29,7 @@ use crate::log;
 use crate::prints;
 use crate::probe;
 use crate::records::Meta;
+use crate::services;
 use crate::settings;
 use crate::sizing;
 use crate::skel::ConntrackSkel;
@@ -147,6 +148,7 @@ pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
     let maps = own_maps(&skel).context("take over the maps")?;
     let programs = own_programs(&skel, &options.entries, false);
     let programs = programs.context("take over the programs")?;
+    services::begin(&maps)?;
     meta.write(&maps.meta)?;
     Ok(Datapath {
         maps: Arc::new(maps),
@@ -377,6 +379,7 @@ fn reuse(
         (&mut all.ct_suspects, &maps.suspects),
         (&mut all.ct_strikes, &maps.strikes),
         (&mut all.ct_side, &maps.side),
+        (&mut all.ct_services, &maps.services),
         (&mut all.ct_icmp_counts, &maps.icmp_counts),
         (&mut all.ct_icmp_errors, &maps.icmp_errors),
         (&mut all.ct_icmp_cpus, &maps.icmp_cpus),
@@ -421,6 +424,7 @@ fn own_maps(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Maps> {
         suspects: own(&skel.maps.ct_suspects)?,
         strikes: own(&skel.maps.ct_strikes)?,
         side: own(&skel.maps.ct_side)?,
+        services: own(&skel.maps.ct_services)?,
         icmp_counts: own(&skel.maps.ct_icmp_counts)?,
         icmp_errors: own(&skel.maps.ct_icmp_errors)?,
         icmp_cpus: own(&skel.maps.ct_icmp_cpus)?,

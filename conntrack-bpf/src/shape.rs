@@ -22,6 +22,7 @@ use crate::defines::IFACES;
 use crate::defines::LISTENERS;
 use crate::defines::LISTS;
 use crate::defines::PRINT_BANS;
+use crate::defines::SERVICES;
 use crate::defines::STRIKES;
 use crate::defines::SUSPECTS;
 use crate::error::Error;
@@ -171,6 +172,12 @@ impl Shape {
                 kind: MapType::LruHash,
                 entries: STRIKES,
                 ..Self::hash(size_of::<types::ct_strike>(), STRIKES)
+            },
+            "services" => Self {
+                kind: MapType::Hash,
+                key: size_of::<types::ct_service_key>(),
+                value: size_of::<types::ct_service>(),
+                entries: SERVICES,
             },
             "side" => Self::array(size_of::<types::ct_side_row>(), 1),
             "icmp_counts" => Self {

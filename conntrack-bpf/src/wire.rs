@@ -55,6 +55,9 @@ pub(crate) use crate::skel::types::ct_printed;
 pub(crate) use crate::skel::types::ct_removal;
 pub(crate) use crate::skel::types::ct_remove_what;
 pub(crate) use crate::skel::types::ct_replay;
+pub(crate) use crate::skel::types::ct_service;
+pub(crate) use crate::skel::types::ct_service_key;
+pub(crate) use crate::skel::types::ct_service_kind;
 use crate::skel::types::ct_settings;
 pub(crate) use crate::skel::types::ct_side;
 pub(crate) use crate::skel::types::ct_side_row;
@@ -210,6 +213,10 @@ wire! {
     }
     ct_side: 192 { tag @ 0, used @ 8, flags @ 12, print @ 16, health @ 32 }
     ct_side_row: 768 { way @ 0 }
+    ct_service_key: 8 { ifindex @ 0, port_be @ 4, proto @ 6, kind @ 7 }
+    ct_service: 800 {
+        flows @ 0, retrans @ 8, resets @ 16, zeros @ 24, rtt @ 32, duration @ 416,
+    }
     ct_attach: 256 {
         name @ 0, ingress @ 16, egress @ 20, made_clsact @ 24, tc_handle @ 28,
         tc_priority @ 36, pad @ 44, since @ 48, why @ 56,

@@ -184,10 +184,10 @@ fn who_was_overtaken_was_not_sent_again() {
     talk.sends(0, 100).sends(200, 100);
     talk.after(2 * MS).sends(100, 100);
     assert_eq!(loss(talk.sent()), all([0, 0, 1, 0]));
-    // Sooner than a round trip, less an eighth: nobody can have asked for it.
-    talk.sends(400, 100).after(20 * MS).sends(300, 100);
+    // Within half of a round trip: nobody can have asked for it.
+    talk.sends(400, 100).after(11 * MS).sends(300, 100);
     assert_eq!(loss(talk.sent()), all([0, 0, 2, 0]));
-    talk.sends(600, 100).after(22 * MS).sends(500, 100);
+    talk.sends(600, 100).after(13 * MS).sends(500, 100);
     assert_eq!(loss(talk.sent()), all([1, 100, 2, 0]));
     // The gap is filled: what comes once more was sent again.
     talk.after(MS).sends(500, 100);

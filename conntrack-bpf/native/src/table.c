@@ -70,8 +70,8 @@ static struct ct_limits ct_limits; /* nor limited */
 #define CT_MAPS_H
 static char ct_flow_table_4, ct_flow_table_6, ct_flow_table_4_other, ct_flow_table_6_other, ct_cpu,
 	ct_ifstats, ct_listeners, ct_rings, ct_sweep, ct_frag, ct_bans, ct_allow, ct_sketch,
-	ct_suspects, ct_strikes, ct_side, ct_icmp_counts, ct_icmp_errors, ct_icmp_cpus, ct_prints,
-	ct_print_of, ct_print_bans;
+	ct_suspects, ct_strikes, ct_side, ct_services, ct_icmp_counts, ct_icmp_errors,
+	ct_icmp_cpus, ct_prints, ct_print_of, ct_print_bans;
 
 static long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags);
 

@@ -43,6 +43,7 @@ static __always_inline void ct_health_keep(struct ct_work *w, const struct ct_fl
 	w->health.end = end->end;
 	w->health.win = (__u32)w->pkt.window << (end->scale & 15);
 	w->health.maxwin = end->maxwin;
+	w->health.ifindex = flow->proto_if >> 8;
 }
 
 /*

@@ -11,6 +11,7 @@
 #define CT_HEALTH_NOTE_H
 
 #include "health.h"
+#include "health_sum.h"
 #include "side.h"
 
 /* A gap that is filled so soon was left by a packet that another has overtaken. */
@@ -37,14 +38,15 @@ static __always_inline __u32 ct_health_units(__u64 now)
 	return now >> 10;
 }
 
-static __always_inline void ct_health_shaken(const struct ct_work *w, struct ct_side *side,
-					     __u64 now)
+static __always_inline void ct_health_shaken(struct ct_work *w, struct ct_side *side, __u64 now)
 {
 	__sync_fetch_and_or(&side->flags, CT_SIDE_SHAKEN);
+	w->health.sum.flows = 1;
 	if (!(cfg_health & CT_HEALTH_RTT) || !w->health.once)
 		return;
 	side->health.rtt[CT_ORIGINAL] = ct_health_ns(w->health.start, w->health.seen);
 	side->health.rtt[CT_REPLY] = ct_health_ns(w->health.seen, now);
+	w->health.sum.rtt = 1 + ct_bucket_of(ct_health_ns(w->health.start, now) >> 10);
 }
 
 /* How long after a gap was left a segment that fills it can have been sent again. */
@@ -55,7 +57,8 @@ static __always_inline __u64 ct_health_soon(const struct ct_health *health)
 	for (int dir = 0; dir < CT_DIRS; dir++)
 		rtt[dir] = health->end[dir].srtt ? health->end[dir].srtt : health->rtt[dir];
 	whole = rtt[CT_ORIGINAL] && rtt[CT_REPLY] ? rtt[CT_ORIGINAL] + rtt[CT_REPLY] : 0;
-	whole -= whole / 8;
+	/* Half: the handshake may have been slower than what comes after it. */
+	whole /= 2;
 	return whole > CT_HEALTH_SOON_NS ? whole : CT_HEALTH_SOON_NS;
 }
 
@@ -98,8 +101,8 @@ static __always_inline void ct_health_jump(const struct ct_work *w, struct ct_he
  * can have been sent again was overtaken; all other data that is not new was sent again,
  * but for the one byte of a keep-alive.
  */
-static __always_inline void ct_health_gap(const struct ct_work *w, struct ct_health *health,
-					  __u32 dir, __u64 now)
+static __always_inline void ct_health_gap(struct ct_work *w, struct ct_health *health, __u32 dir,
+					  __u64 now)
 {
 	struct ct_health_end *end = &health->end[dir];
 	__u32 seq = w->pkt.seq, payload = w->pkt.payload, segs = w->pkt.segs;
@@ -123,16 +126,18 @@ static __always_inline void ct_health_gap(const struct ct_work *w, struct ct_hea
 	}
 	__sync_fetch_and_add(&end->retrans, segs);
 	__sync_fetch_and_add(&end->retrans_bytes, payload);
+	w->health.sum.retrans = segs;
 }
 
-static __always_inline void ct_health_window(const struct ct_work *w, struct ct_side *side,
-					     __u32 dir, __u64 now)
+static __always_inline void ct_health_window(struct ct_work *w, struct ct_side *side, __u32 dir,
+					     __u64 now)
 {
 	struct ct_health_end *end = &side->health.end[dir];
 	__u32 closed = 1U << (CT_SIDE_ZERO_SHIFT + dir), win = w->health.win;
 
 	if (!w->pkt.window) {
 		if (!(__sync_fetch_and_or(&side->flags, closed) & closed)) {
+			w->health.sum.zeros = 1;
 			__sync_fetch_and_add(&end->zeros, 1);
 			__sync_fetch_and_add(&end->zero_ms, -ct_health_ms(now));
 		}
@@ -177,11 +182,15 @@ static __always_inline void ct_health_byte(const struct ct_work *w, struct ct_si
 }
 
 /* The connection is over: with it the time that windows are closed. */
-static __always_inline void ct_health_end(struct ct_side *side, __u64 now)
+static __always_inline void ct_health_end(struct ct_work *w, struct ct_side *side)
 {
+	__u64 now = w->pkt.now, lasted = now - w->health.start;
+
 	if (__sync_fetch_and_or(&side->flags, CT_SIDE_ENDED) & CT_SIDE_ENDED)
 		return;
 	side->health.ended = now;
+	lasted = (__s64)lasted < 0 ? 0 : lasted >> 20;
+	w->health.sum.duration = 1 + ct_bucket_of(lasted > 0xffffffff ? 0xffffffff : lasted);
 	for (int dir = 0; dir < CT_DIRS; dir++) {
 		__u32 closed = 1U << (CT_SIDE_ZERO_SHIFT + dir);
 
@@ -191,15 +200,16 @@ static __always_inline void ct_health_end(struct ct_side *side, __u64 now)
 }
 
 /* A FIN or a RST; its time is precise. */
-static __always_inline void ct_health_close(const struct ct_work *w, struct ct_side *side,
-					    __u32 dir)
+static __always_inline void ct_health_close(struct ct_work *w, struct ct_side *side, __u32 dir)
 {
 	const __u32 both = 3U << CT_SIDE_FIN_SHIFT;
 	__u32 bit = w->health.due & CT_DUE_RST ? CT_SIDE_RST_SHIFT : CT_SIDE_FIN_SHIFT;
 	__u32 was = __sync_fetch_and_or(&side->flags, 1U << (bit + dir));
 
+	if ((w->health.due & CT_DUE_RST) && !(was & 1U << (bit + dir)))
+		w->health.sum.resets = 1;
 	if ((w->health.due & CT_DUE_RST) || ((was | 1U << (bit + dir)) & both) == both)
-		ct_health_end(side, w->pkt.now);
+		ct_health_end(w, side);
 }
 
 /* What is due of data, ACKs and timestamps. */
@@ -235,8 +245,10 @@ __weak __noinline int ct_health_loss(struct ct_work *w, struct ct_side *side)
 	due = w->health.due;
 	if ((cfg_health & CT_HEALTH_LOSS) && (due & CT_DUE_GAP))
 		ct_health_gap(w, &side->health, dir, ct_now());
-	if ((cfg_health & CT_HEALTH_LOSS) && (due & CT_DUE_AGAIN))
+	if ((cfg_health & CT_HEALTH_LOSS) && (due & CT_DUE_AGAIN)) {
 		__sync_fetch_and_add(&side->health.end[dir].retrans, 1);
+		w->health.sum.retrans = 1;
+	}
 	if ((cfg_health & CT_HEALTH_LOSS) && (due & CT_DUE_ACK))
 		__sync_fetch_and_add(&side->health.end[dir].dup_acks, w->pkt.segs);
 	if (due & (CT_DUE_FIN | CT_DUE_RST))
@@ -253,6 +265,7 @@ __weak __noinline int ct_health_note(struct ct_work *w)
 
 	if (!w || !cfg_health)
 		return 0;
+	__builtin_memset(&w->health.sum, 0, sizeof(w->health.sum));
 	through = (w->health.due & CT_DUE_SHAKEN) || (w->health.word & CT_W_ASSURED);
 	ct_side_begin(w, w->health.start, through);
 	if (!ct_side_take(w))
@@ -266,6 +279,10 @@ __weak __noinline int ct_health_note(struct ct_work *w)
 		ct_health_flow(w, side);
 	if (w->health.due & loss)
 		ct_health_loss(w, side);
+	if (!(side->flags & CT_SIDE_SHAKEN) || !ct_sum_any(&w->health.sum))
+		return 0;
+	ct_health_add(w, CT_SERVICE_PORT);
+	ct_health_add(w, CT_SERVICE_IFACE);
 	return 0;
 }
 

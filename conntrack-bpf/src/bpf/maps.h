@@ -247,6 +247,17 @@ struct {
 	__type(value, struct ct_side_row);
 } ct_side SEC(".maps");
 
+/*
+ * How the connections of services and interfaces are doing. Packets add, user space reads.
+ * Full: what is new counts in the entry of all others, which user space makes beforehand.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CT_SERVICES);
+	__type(key, struct ct_service_key);
+	__type(value, struct ct_service);
+} ct_services SEC(".maps");
+
 /* The background sweep. Key: 0. Written by its timer; user space reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -297,6 +308,7 @@ const enum ct_limit_action *unused_limit_action __attribute__((unused));
 const enum ct_limit_kind *unused_limit_kind __attribute__((unused));
 const enum ct_measure *unused_measure __attribute__((unused));
 const enum ct_limited *unused_limited __attribute__((unused));
+const enum ct_service_kind *unused_service_kind __attribute__((unused));
 const enum ct_side_event *unused_side_event __attribute__((unused));
 const enum ct_print_window *unused_print_window __attribute__((unused));
 const enum ct_unprinted *unused_unprinted __attribute__((unused));

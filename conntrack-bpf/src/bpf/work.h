@@ -28,6 +28,12 @@ struct ct_side_ask {
 	__u32 pad;
 };
 
+/* What of that counts for its service: numbers, and buckets of histograms, from 1. */
+struct ct_health_sum {
+	__u32 flows, retrans, resets, zeros;
+	__u32 rtt, duration;
+};
+
 /* What is to be noted of a packet's connection; health.h. */
 struct ct_health_ask {
 	__u32 due; /* CT_DUE_* */
@@ -38,6 +44,9 @@ struct ct_health_ask {
 	__u32 once;	   /* of which nothing came twice */
 	__u32 end;	   /* of what its sender had sent before */
 	__u32 win, maxwin; /* scaled: its sender's, and the largest so far */
+	__u32 ifindex;	   /* of the flow's first packet */
+	__u32 pad;
+	struct ct_health_sum sum;
 };
 
 /* Of ct_work.refused: it was dropped, by what is asked of the first fragment only. */
@@ -81,6 +90,7 @@ struct ct_work {
 	__u64 tick_now;	  /* and what it said */
 	__u64 invalid_at; /* when an INVALID packet was last told of */
 	struct ct_event event;
+	struct ct_service no_service; /* zeros */
 };
 
 /* Key: CPU. The packet programs alone look at it; behind theirs is that of ct_evacuate_some. */
