@@ -28,6 +28,11 @@ impl Histogram {
         Self { unit, counts }
     }
 
+    /// The width of the first buckets.
+    pub fn unit(&self) -> Duration {
+        self.unit
+    }
+
     /// How many durations were counted.
     pub fn count(&self) -> u64 {
         self.counts.iter().copied().map(u64::from).sum()

@@ -361,6 +361,14 @@ pub(crate) struct StatsArgs {
     #[arg(short, long)]
     pub(crate) watch: bool,
 
+    /// How TCP connections are doing, by service and by interface
+    ///
+    /// Connections whose handshake came through, segments sent again, RSTs, closed windows,
+    /// and how long round trips and connections took; half of them, and 95 and 99 of a
+    /// hundred, took no longer. Prometheus' form has that always.
+    #[arg(long)]
+    pub(crate) health: bool,
+
     /// The form; prometheus is its text format, for who collects files of metrics
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub(crate) output: StatsFormat,

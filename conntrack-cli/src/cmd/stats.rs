@@ -10,6 +10,7 @@ use std::time::Instant;
 use conntrack::Tracker;
 use conntrack_core::Counters;
 use conntrack_core::Stats;
+use serde::Serialize;
 
 use super::Context;
 use crate::args::StatsArgs;
@@ -54,17 +55,20 @@ pub(crate) fn run(args: &StatsArgs, context: &Context) -> Result<ExitCode, Failu
         false => None,
     };
     let tracker = context.open()?;
+    if args.health {
+        return health(&tracker, args, context, signals.as_ref());
+    }
     let mut readings = Readings::begin(&tracker)?;
     if args.output == StatsFormat::Prometheus && !args.watch {
         // It has no rates: there is nothing to wait for.
-        return show(&readings.next()?, args).map(|()| ExitCode::SUCCESS);
+        return show(&tracker, &readings.next()?, args).map(|()| ExitCode::SUCCESS);
     }
     loop {
         if wait(signals.as_ref(), args.interval.0)? {
             return Ok(ExitCode::SUCCESS);
         }
         context.still_there(&tracker)?;
-        show(&readings.next()?, args)?;
+        show(&tracker, &readings.next()?, args)?;
         if !args.watch {
             return Ok(ExitCode::SUCCESS);
         }
@@ -82,28 +86,68 @@ fn wait(signals: Option<&Signals>, time: Duration) -> Result<bool, Failure> {
     }
 }
 
-fn show(stats: &Stats, args: &StatsArgs) -> Result<(), Failure> {
-    let mut out = output::stdout();
-    write(stats, args, &mut out)
-        .and_then(|()| out.flush())
-        .map_err(Failure::output)
+/// Shows how connections are doing, once or again and again.
+fn health(
+    tracker: &Tracker,
+    args: &StatsArgs,
+    context: &Context,
+    signals: Option<&Signals>,
+) -> Result<ExitCode, Failure> {
+    loop {
+        let stats = tracker.health()?;
+        let mut out = output::stdout();
+        let written = match args.output {
+            StatsFormat::Table => {
+                clear(args, &mut out).and_then(|()| output::health::table(&stats, &mut out))
+            }
+            StatsFormat::Json => json(args, &stats, &mut out),
+            StatsFormat::Prometheus => output::health::prometheus(&stats, &mut out),
+        };
+        written
+            .and_then(|()| out.flush())
+            .map_err(Failure::output)?;
+        if !args.watch || wait(signals, args.interval.0)? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        context.still_there(tracker)?;
+    }
 }
 
-/// Watched JSON is a line each time, a watched table clears the screen.
+fn show(tracker: &Tracker, stats: &Stats, args: &StatsArgs) -> Result<(), Failure> {
+    let mut out = output::stdout();
+    write(stats, args, &mut out).map_err(Failure::output)?;
+    if args.output == StatsFormat::Prometheus {
+        let health = tracker.health()?;
+        output::health::prometheus(&health, &mut out).map_err(Failure::output)?;
+    }
+    out.flush().map_err(Failure::output)
+}
+
 fn write(stats: &Stats, args: &StatsArgs, out: &mut impl Write) -> io::Result<()> {
     match args.output {
         StatsFormat::Table => {
-            if args.watch {
-                let clear = Terminal::stdout().color;
-                out.write_all(if clear { b"\x1b[H\x1b[2J" } else { b"\n" })?;
-            }
+            clear(args, out)?;
             output::stats::table(stats, out)
         }
-        StatsFormat::Json if args.watch => {
-            serde_json::to_writer(&mut *out, stats)?;
-            out.write_all(b"\n")
-        }
-        StatsFormat::Json => output::json(out, stats),
+        StatsFormat::Json => json(args, stats, out),
         StatsFormat::Prometheus => output::prometheus(&stats.counters, out),
     }
+}
+
+/// A watched table clears the screen.
+fn clear(args: &StatsArgs, out: &mut impl Write) -> io::Result<()> {
+    if args.watch {
+        let clear = Terminal::stdout().color;
+        out.write_all(if clear { b"\x1b[H\x1b[2J" } else { b"\n" })?;
+    }
+    Ok(())
+}
+
+/// Watched JSON is a line each time.
+fn json(args: &StatsArgs, value: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
+    if !args.watch {
+        return output::json(out, value);
+    }
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
 }

@@ -6,6 +6,7 @@ mod csv;
 pub(crate) mod doctor;
 pub(crate) mod fingerprints;
 mod flows;
+pub(crate) mod health;
 pub(crate) mod icmp;
 mod prometheus;
 mod select;

@@ -9,7 +9,7 @@ use conntrack_core::icmp::IcmpCount;
 use conntrack_core::icmp::IcmpCounts;
 
 /// A label's name and value.
-type Label<'a> = (&'static str, &'a str);
+pub(super) type Label<'a> = (&'static str, &'a str);
 
 /// All families of metrics.
 pub(crate) fn prometheus(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
@@ -223,17 +223,17 @@ fn places(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// One metric and its samples.
-struct Family<'a, W> {
+pub(super) struct Family<'a, W> {
     out: &'a mut W,
     name: &'static str,
 }
 
 impl<'a, W: Write> Family<'a, W> {
-    fn counter(out: &'a mut W, name: &'static str, help: &str) -> io::Result<Self> {
+    pub(super) fn counter(out: &'a mut W, name: &'static str, help: &str) -> io::Result<Self> {
         Self::new(out, name, "counter", help)
     }
 
-    fn gauge(out: &'a mut W, name: &'static str, help: &str) -> io::Result<Self> {
+    pub(super) fn gauge(out: &'a mut W, name: &'static str, help: &str) -> io::Result<Self> {
         Self::new(out, name, "gauge", help)
     }
 
@@ -243,7 +243,7 @@ impl<'a, W: Write> Family<'a, W> {
         Ok(Self { out, name })
     }
 
-    fn sample(&mut self, labels: &[Label<'_>], value: impl Display) -> io::Result<()> {
+    pub(super) fn sample(&mut self, labels: &[Label<'_>], value: impl Display) -> io::Result<()> {
         write!(self.out, "conntrack_{}", self.name)?;
         for (index, (name, text)) in labels.iter().enumerate() {
             let mark = if index == 0 { '{' } else { ',' };

@@ -299,7 +299,7 @@ fn health(health: Option<&Health>) -> [String; COLUMNS - NARROW] {
 }
 
 /// As many digits as tell something.
-fn millis(time: Duration) -> String {
+pub(super) fn millis(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1000.0;
     let digits = match ms {
         ms if ms >= 100.0 => 0,

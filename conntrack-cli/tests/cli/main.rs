@@ -15,6 +15,7 @@ mod events;
 mod fail2ban;
 mod fingerprints;
 mod golden;
+mod health;
 mod icmp;
 mod interfaces;
 mod live;
