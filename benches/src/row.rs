@@ -50,6 +50,7 @@ pub struct Row {
     hook: Hook,
     budget: Option<f64>,
     checked: Option<usize>,
+    measured: bool,
 }
 
 /// A row, measured.
@@ -84,6 +85,7 @@ impl Row {
             hook: Hook::Xdp,
             budget: None,
             checked: None,
+            measured: true,
         }
     }
 
@@ -106,6 +108,19 @@ impl Row {
     pub const fn checked(mut self, payload: usize) -> Self {
         self.checked = Some(payload);
         self
+    }
+
+    /// Nothing is measured of how connections are doing.
+    #[must_use]
+    pub const fn unmeasured(mut self) -> Self {
+        self.measured = false;
+        self
+    }
+
+    /// Whether the product measures how connections are doing.
+    #[must_use]
+    pub const fn is_measured(&self) -> bool {
+        self.measured
     }
 
     /// Whether the product verifies checksums.
@@ -149,7 +164,11 @@ impl Row {
             Some(payload) => format!(", checksum of {payload} bytes verified"),
             None => String::new(),
         };
-        format!("{}, {what}{flows}{hook}{checked}", self.traffic.name())
+        let measured = if self.measured { "" } else { ", health off" };
+        format!(
+            "{}, {what}{flows}{hook}{checked}{measured}",
+            self.traffic.name()
+        )
     }
 
     /// Measures it in a rig with tables of its [`Row::capacity`].

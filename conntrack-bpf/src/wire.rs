@@ -205,7 +205,7 @@ wire! {
     }
     ct_health_end: 48 {
         srtt @ 0, ts_val @ 4, ts_time @ 8, retrans @ 12, retrans_bytes @ 16, reordered @ 24,
-        dup_acks @ 28, zeros @ 32, zero_ms @ 36, win_min @ 40, reserved @ 44,
+        dup_acks @ 28, zeros @ 32, zero_ms @ 36, win_min @ 40, ts_last @ 44,
     }
     ct_health: 160 {
         end @ 0, ended @ 96, rtt @ 104, first_byte @ 112, hole_next @ 116, holes @ 120,

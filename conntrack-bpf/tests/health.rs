@@ -349,6 +349,41 @@ fn timestamps_and_their_echoes_are_smoothed() {
     assert_eq!(talk.health().reply.srtt, None);
 }
 
+/// Ticks go on while an echo is on its way: they wait for it, and are not timed late.
+#[test]
+#[ignore = "root"]
+fn one_timestamp_is_timed_at_a_time() {
+    let mut talk = Talk::begin();
+    let data = |talk: &mut Talk, turn: u32, value| {
+        let seq = 1001 + 10 * turn;
+        talk.client(|it| {
+            let it = it.flags(ACK | PSH).seq(seq).ack(1001).payload(10);
+            stamped(it, value, 7)
+        });
+    };
+    let echo = |talk: &mut Talk, value| {
+        talk.server(|it| stamped(it.seq(1001).ack(1011), 9, value));
+    };
+    for turn in 0..6 {
+        data(&mut talk, turn, 8 * (turn + 1));
+        talk.after(8 * MS);
+    }
+    echo(&mut talk, 8);
+    assert_eq!(ms(talk.sent().srtt), Some(48));
+    // This tick has been seen: its first segment is longer ago.
+    data(&mut talk, 6, 48);
+    talk.after(MS);
+    echo(&mut talk, 48);
+    assert_eq!(ms(talk.sent().srtt), Some(48));
+    // What is never answered does not stand in the way for ever.
+    data(&mut talk, 7, 56);
+    talk.after(10 * SECOND);
+    data(&mut talk, 8, 64);
+    talk.after(48 * MS);
+    echo(&mut talk, 64);
+    assert_eq!(ms(talk.sent().srtt), Some(48));
+}
+
 /// The echo of an ACK without data comes whenever the other end has something to say.
 #[test]
 #[ignore = "root"]

@@ -7,6 +7,7 @@
 #include "icmp.h"
 #include "key.h"
 #include "native.h"
+#include "histogram.h"
 #include "sketch.h"
 #include "table.h"
 #include "tcp.h"
@@ -129,6 +130,11 @@ __u64 ct_native_rate_more(__u64 rate)
 __u64 ct_native_rate_less(__u64 rate, __u32 half)
 {
 	return ct_rate_less(rate, half);
+}
+
+__u32 ct_native_bucket_of(__u32 value)
+{
+	return ct_bucket_of(value);
 }
 
 __u32 ct_native_sketch_cell(__u64 hash, __u32 row, __u32 width)

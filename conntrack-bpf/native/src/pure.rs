@@ -107,6 +107,12 @@ pub fn rate_less(rate: u64, half: u32) -> u64 {
     unsafe { ffi::ct_native_rate_less(rate, half) }
 }
 
+/// `ct_bucket_of()`.
+pub fn bucket_of(value: u32) -> u32 {
+    // SAFETY: a function of its arguments.
+    unsafe { ffi::ct_native_bucket_of(value) }
+}
+
 /// `ct_sketch_cell()`.
 pub fn sketch_cell(hash: u64, row: u32, width: u32) -> u32 {
     // SAFETY: a function of its arguments.

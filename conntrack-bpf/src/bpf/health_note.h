@@ -17,6 +17,9 @@
 /* A gap that is filled so soon was left by a packet that another has overtaken. */
 #define CT_HEALTH_SOON_NS 3000000
 
+/* An echo that takes longer, four seconds in units of 1,024 ns, is none. */
+#define CT_HEALTH_LOST (1U << 22)
+
 /* A time in 32 bits: what is longer is as long as they tell. */
 static __always_inline __u32 ct_health_ns(__u64 from, __u64 to)
 {
@@ -160,16 +163,18 @@ static __always_inline void ct_health_time(const struct ct_work *w, struct ct_he
 		__u64 rtt = (__u64)(units - since) << 10;
 
 		other->ts_time = 0;
-		if (rtt < 1ULL << 32)
+		if (units - since < CT_HEALTH_LOST)
 			other->srtt = other->srtt ? other->srtt - other->srtt / 8 + (__u32)rtt / 8
 						  : (__u32)rtt | 1;
 	}
-	if (!ct_health_timed(w->pkt.ts_val) || w->pkt.ts_val == own->ts_val)
+	if (!ct_health_timed(w->pkt.ts_val) || w->pkt.ts_val == own->ts_last)
 		return;
-	own->ts_time = 0;
+	own->ts_last = w->pkt.ts_val;
+	/* One at a time, unless its echo has got lost. */
+	if (!w->pkt.payload || (own->ts_time && units - own->ts_time < CT_HEALTH_LOST))
+		return;
 	own->ts_val = w->pkt.ts_val;
-	if (w->pkt.payload)
-		own->ts_time = units ? units : 1;
+	own->ts_time = units ? units : 1;
 }
 
 static __always_inline void ct_health_byte(const struct ct_work *w, struct ct_side *side, __u64 now)

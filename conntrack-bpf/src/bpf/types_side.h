@@ -22,7 +22,7 @@ struct ct_hole {
 /* What one end of a TCP connection did. */
 struct ct_health_end {
 	__u32 srtt;	     /* ns, of its segments and their echoes; 0: none yet */
-	__u32 ts_val;	     /* the timestamp that was timed last, */
+	__u32 ts_val;	     /* the timestamp that is timed, or was last, */
 	__u32 ts_time;	     /* when it passed, units of 1,024 ns; 0: it is not timed */
 	__u32 retrans;	     /* segments sent again, */
 	__u64 retrans_bytes; /* and what was in them */
@@ -31,7 +31,7 @@ struct ct_health_end {
 	__u32 zeros;   /* times that it closed its window */
 	__u32 zero_ms; /* for how long; while it is closed less the time it was closed at */
 	__u32 win_min; /* smallest window but 0 it announced since the handshake, scaled; 0: none */
-	__u32 reserved;
+	__u32 ts_last; /* the last timestamp of those that may be timed */
 };
 _Static_assert(sizeof(struct ct_health_end) == 48, "no hidden padding");
 
