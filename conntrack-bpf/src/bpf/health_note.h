@@ -167,6 +167,9 @@ static __always_inline void ct_health_time(const struct ct_work *w, struct ct_he
 			other->srtt = other->srtt ? other->srtt - other->srtt / 8 + (__u32)rtt / 8
 						  : (__u32)rtt | 1;
 	}
+	/* An ACK echoes the first of those it acknowledges: this one will not be echoed any more. */
+	if (since && ct_after(w->pkt.ts_ecr, other->ts_val))
+		other->ts_time = 0;
 	if (!ct_health_timed(w->pkt.ts_val) || w->pkt.ts_val == own->ts_last)
 		return;
 	own->ts_last = w->pkt.ts_val;
