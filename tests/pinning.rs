@@ -36,7 +36,7 @@ fn wire() -> (Netns, Netns) {
     (here, there)
 }
 
-const MAPS: [&str; 27] = [
+const MAPS: [&str; 30] = [
     "map_allow",
     "map_attach",
     "map_bans",
@@ -53,6 +53,9 @@ const MAPS: [&str; 27] = [
     "map_meta",
     "map_notes",
     "map_policy",
+    "map_print_bans",
+    "map_print_of",
+    "map_prints",
     "map_replay",
     "map_rings",
     "map_services",

@@ -131,7 +131,7 @@ pub(crate) fn buckets(max_flows: u32) -> u32 {
 }
 
 /// Names of the maps, as their pins have them.
-pub(crate) const MAP_NAMES: [&str; 29] = [
+pub(crate) const MAP_NAMES: [&str; 30] = [
     "table4",
     "table6",
     "cpu",
