@@ -368,7 +368,7 @@ fn the_reason_of_bans_to_come_is_kept() {
     host.limit(&ON_SYN);
     // More reasons than there is room for: those of nobody are taken out.
     for n in 0..16_400 {
-        host.ban(spec("198.51.100.1").reason(&format!("for the {n}th time")));
+        host.ban(spec("198.51.100.1").reason(format!("for the {n}th time")));
     }
     begin(host, VICTIM, 1, 100);
     let ban = host.banned(VICTIM);

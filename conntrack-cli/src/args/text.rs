@@ -273,7 +273,8 @@ A source that stays within a limit in each window never loses a packet; one that
 may begin twice as many in a window, and half as many more at first.
 
 With action=ban, TCP handshakes that have come through count towards a ban, because the
-source of a SYN can be forged; what is begun and left alone is dropped. ban_on=syn bans
+source of a SYN can be forged, and so can a handshake whose packets all come in by one
+interface, which does not count; what is begun and left alone is dropped. ban_on=syn bans
 for the SYN alone. The kernel bans by itself; `banned --origin threshold` shows whom.
 Limits are not written to any file; bans are, with the next command that changes bans or
 detaches, and by a tracker in the foreground.";
