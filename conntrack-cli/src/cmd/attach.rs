@@ -89,13 +89,13 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
             let tracker = builder().keep(Keep::Pinned).attach()?;
             report(&tracker, tracker.attached())?;
             tracker.attached().skipped.iter().for_each(left_out);
-            say_what_is_banned(&tracker)?;
+            say_what_is_banned(&tracker);
         }
         (None, Some((interval, signals))) => {
             let tracker = builder().keep(Keep::Visible).attach()?;
             let follow = wish.follow.then_some(&context.config.attach);
+            say_what_is_banned(&tracker);
             let kept = report(&tracker, tracker.attached())
-                .and_then(|()| say_what_is_banned(&tracker))
                 .and_then(|()| keep(&tracker, follow, interval, &signals));
             tracker.detach()?;
             kept?;
@@ -226,17 +226,17 @@ fn report(tracker: &Tracker, attached: &Attached) -> Result<(), Failure> {
 }
 
 /// Of a tracker that has just begun: what it drops already is of an earlier run, and who
-/// has forgotten that would look for another reason.
-fn say_what_is_banned(tracker: &Tracker) -> Result<(), Failure> {
-    let bans = tracker
-        .bans()
-        .try_fold(0_u64, |sum, ban| ban.map(|_| sum + 1))?;
-    if bans != 0 {
-        say(format_args!(
+/// has forgotten that would look for another reason. It runs, whether that can be told or
+/// not.
+fn say_what_is_banned(tracker: &Tracker) {
+    let mut bans = tracker.bans();
+    match bans.try_fold(0_u64, |sum, ban| ban.map(|_| sum + 1)) {
+        Ok(0) => (),
+        Ok(bans) => say(format_args!(
             "bans of an earlier run are in force again, {bans}: `banned` shows them"
-        ));
+        )),
+        Err(error) => say(format_args!("look for bans of an earlier run: {error:#}")),
     }
-    Ok(())
 }
 
 /// Prints a line of statistics now and then, until it is asked to end; follows
