@@ -36,7 +36,7 @@ fn wire() -> (Netns, Netns) {
     (here, there)
 }
 
-const MAPS: [&str; 30] = [
+const MAPS: [&str; 37] = [
     "map_allow",
     "map_attach",
     "map_bans",
@@ -53,6 +53,13 @@ const MAPS: [&str; 30] = [
     "map_meta",
     "map_notes",
     "map_policy",
+    "map_port_budgets",
+    "map_port_cpus",
+    "map_port_registers",
+    "map_port_rules",
+    "map_port_slots",
+    "map_port_sources",
+    "map_ports",
     "map_print_bans",
     "map_print_of",
     "map_prints",

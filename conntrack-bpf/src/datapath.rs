@@ -8,6 +8,7 @@ use std::time::Duration;
 use conntrack_core::Config;
 use conntrack_core::FingerprintsConfig;
 use conntrack_core::HealthConfig;
+use conntrack_core::PortsConfig;
 use conntrack_core::SketchConfig;
 use conntrack_core::Sysctls;
 use conntrack_core::TableConfig;
@@ -48,6 +49,7 @@ pub struct LoadOptions {
     pub(crate) sketch: SketchConfig,
     pub(crate) health: HealthConfig,
     pub(crate) fingerprints: FingerprintsConfig,
+    pub(crate) ports: PortsConfig,
     pub(crate) replay: bool,
     pub(crate) single_buffer: bool,
     pub(crate) entries: Vec<Entry>,
@@ -64,6 +66,7 @@ impl LoadOptions {
             sketch: config.sketch,
             health: config.health,
             fingerprints: config.fingerprints,
+            ports: config.ports,
             replay: false,
             single_buffer: false,
             entries: Entry::ALL.to_vec(),
@@ -101,8 +104,13 @@ impl LoadOptions {
         for (word, bytes) in hash_seed.iter_mut().zip(words) {
             *word = u32::from_ne_bytes(*bytes);
         }
-        let [max_flows4, max_flows6] =
-            sizing::table_flows(&self.table, self.sketch, self.health, self.fingerprints)?;
+        let [max_flows4, max_flows6] = sizing::table_flows(
+            &self.table,
+            self.sketch,
+            self.health,
+            self.fingerprints,
+            self.ports,
+        )?;
         Ok(Meta {
             abi: ABI,
             buckets4: buckets(max_flows4),
@@ -131,7 +139,7 @@ pub(crate) fn buckets(max_flows: u32) -> u32 {
 }
 
 /// Names of the maps, as their pins have them.
-pub(crate) const MAP_NAMES: [&str; 30] = [
+pub(crate) const MAP_NAMES: [&str; 37] = [
     "table4",
     "table6",
     "cpu",
@@ -162,6 +170,13 @@ pub(crate) const MAP_NAMES: [&str; 30] = [
     "prints",
     "print_of",
     "print_bans",
+    "ports",
+    "port_sources",
+    "port_budgets",
+    "port_slots",
+    "port_registers",
+    "port_cpus",
+    "port_rules",
 ];
 /// Names of the tables that are to take the place of those there are.
 pub(crate) const NEXT_NAMES: [&str; 2] = ["next4", "next6"];
@@ -202,6 +217,13 @@ pub struct Maps {
     pub prints: MapHandle,
     pub print_of: MapHandle,
     pub print_bans: MapHandle,
+    pub ports: MapHandle,
+    pub port_sources: MapHandle,
+    pub port_budgets: MapHandle,
+    pub port_slots: MapHandle,
+    pub port_registers: MapHandle,
+    pub port_cpus: MapHandle,
+    pub port_rules: MapHandle,
 }
 
 impl Maps {
@@ -238,6 +260,13 @@ impl Maps {
             prints,
             print_of,
             print_bans,
+            ports,
+            port_sources,
+            port_budgets,
+            port_slots,
+            port_registers,
+            port_cpus,
+            port_rules,
         ] = MAP_NAMES;
         let mut named = vec![
             (table4, &self.table4),
@@ -270,6 +299,13 @@ impl Maps {
             (prints, &self.prints),
             (print_of, &self.print_of),
             (print_bans, &self.print_bans),
+            (ports, &self.ports),
+            (port_sources, &self.port_sources),
+            (port_budgets, &self.port_budgets),
+            (port_slots, &self.port_slots),
+            (port_registers, &self.port_registers),
+            (port_cpus, &self.port_cpus),
+            (port_rules, &self.port_rules),
         ];
         let next = [self.next4.as_ref(), self.next6.as_ref()];
         let next = NEXT_NAMES.into_iter().zip(next);
@@ -313,6 +349,13 @@ impl Maps {
             prints: own(&self.prints)?,
             print_of: own(&self.print_of)?,
             print_bans: own(&self.print_bans)?,
+            ports: own(&self.ports)?,
+            port_sources: own(&self.port_sources)?,
+            port_budgets: own(&self.port_budgets)?,
+            port_slots: own(&self.port_slots)?,
+            port_registers: own(&self.port_registers)?,
+            port_cpus: own(&self.port_cpus)?,
+            port_rules: own(&self.port_rules)?,
             sweep: own(&self.sweep)?,
             meta: own(&self.meta)?,
             attach: own(&self.attach)?,
@@ -424,6 +467,13 @@ impl Datapath {
             prints: open("prints")?,
             print_of: open("print_of")?,
             print_bans: open("print_bans")?,
+            ports: open("ports")?,
+            port_sources: open("port_sources")?,
+            port_budgets: open("port_budgets")?,
+            port_slots: open("port_slots")?,
+            port_registers: open("port_registers")?,
+            port_cpus: open("port_cpus")?,
+            port_rules: open("port_rules")?,
             meta: open_map(dir, "meta")?,
         };
         let programs = Programs {

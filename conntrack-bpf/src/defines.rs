@@ -9,6 +9,7 @@ pub(crate) const HEADERS: &str = concat!(
     include_str!("bpf/types_icmp.h"),
     include_str!("bpf/types_limit.h"),
     include_str!("bpf/types_policy.h"),
+    include_str!("bpf/types_ports.h"),
     include_str!("bpf/types_side.h"),
     include_str!("bpf/types_service.h"),
     include_str!("bpf/types_print.h"),
@@ -28,6 +29,12 @@ pub(crate) const HINTS: u32 = define(b"#define CT_HINTS ");
 pub(crate) const ICMP_PAIRS: u32 = define(b"#define CT_ICMP_PAIRS");
 /// ICMP errors that are known one by one.
 pub(crate) const ICMP_ERRORS: u32 = define(b"#define CT_ICMP_ERRORS");
+/// Ports of both families and protocols.
+pub(crate) const PORT_INDICES: u32 = define(b"#define CT_PORT_INDICES");
+/// Sources that are watched for scans.
+pub(crate) const PORT_BUDGETS: u32 = define(b"#define CT_PORT_BUDGETS");
+/// A tick of registers is two to this power of nanoseconds.
+pub(crate) const PORT_TICK_SHIFT: u32 = define(b"#define CT_PORT_TICK_SHIFT");
 /// Who can listen to events at once.
 pub(crate) const LISTENERS: u32 = define(b"#define CT_LISTENERS ");
 /// Named lists of bans.

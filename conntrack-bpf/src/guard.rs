@@ -96,6 +96,16 @@ pub(crate) fn session() -> Option<IpAddr> {
     session.as_deref().and_then(peer_of_session)
 }
 
+/// The addresses of the interfaces of a network namespace.
+///
+/// # Errors
+/// The namespace cannot be entered, or does not tell them.
+pub(crate) fn addresses(netns: &Netns) -> Result<Vec<IpAddr>> {
+    let found = netns.run(|| own_addresses(&Netlink::open()?))?;
+    let found = found.context("find out the addresses of this host")?;
+    Ok(found.into_iter().map(|own| own.net.addr()).collect())
+}
+
 fn guarded(net: impl Into<IpNet>, why: &'static str) -> Guarded {
     let net = net.into();
     Guarded { net, why }

@@ -11,6 +11,7 @@ mod status;
 mod upgrade;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -34,6 +35,7 @@ use crate::datapath::LoadOptions;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::guard;
 use crate::ifaces::IfaceTable;
 use crate::lock::Lock;
 use crate::netns::Netns;
@@ -316,6 +318,14 @@ impl Instance {
             Some(dir) => !self.is_pinned_in(dir).unwrap_or(true),
             None => state.detached,
         }
+    }
+
+    /// The addresses of its network namespace: those of this host.
+    ///
+    /// # Errors
+    /// `NotFound` if the namespace is gone; what the kernel says.
+    pub fn addresses(&self) -> Result<Vec<IpAddr>> {
+        guard::addresses(self.netns()?)
     }
 
     /// nf_conntrack's settings in force.

@@ -165,7 +165,7 @@ impl RawKey {
 }
 
 /// `ct_nh()`.
-fn nh(a: u32, b: u32, seed_a: u32, seed_b: u32) -> u64 {
+pub(crate) fn nh(a: u32, b: u32, seed_a: u32, seed_b: u32) -> u64 {
     u64::from(a.wrapping_add(seed_a)) * u64::from(b.wrapping_add(seed_b))
 }
 

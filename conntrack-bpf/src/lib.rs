@@ -41,6 +41,7 @@ mod orphans;
 mod pins;
 pub mod plan;
 mod policy;
+pub mod ports;
 pub mod prints;
 pub mod probe;
 mod proc_sys;

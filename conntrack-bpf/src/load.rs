@@ -26,6 +26,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::limits;
 use crate::log;
+use crate::ports;
 use crate::prints;
 use crate::probe;
 use crate::records::Meta;
@@ -35,6 +36,7 @@ use crate::sizing;
 use crate::skel::ConntrackSkel;
 use crate::skel::ConntrackSkelBuilder;
 use crate::skel::OpenConntrackSkel;
+use crate::skel::types;
 use crate::skel::types::ct_limits;
 use crate::sys;
 
@@ -119,7 +121,13 @@ pub(crate) enum Creates {
 /// As [`Datapath::load`].
 pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
     let rows = sizing::side_rows([meta.max_flows4, meta.max_flows6], options.health);
-    sizing::check_room(&meta, options.sketch, rows, options.fingerprints)?;
+    sizing::check_room(
+        &meta,
+        options.sketch,
+        rows,
+        options.fingerprints,
+        options.ports,
+    )?;
     let mut slot = MaybeUninit::uninit();
     let frags = !options.single_buffer && probe::xdp_frags();
     let known = Known::none(&meta);
@@ -144,6 +152,7 @@ pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
     };
     let data = open.maps.data_settings_data.as_deref_mut();
     data.ok_or_else(no_section)?.ct_settings = settings::encode(&options.sysctls, options.sweep);
+    ports::prepare(&mut open, options.ports)?;
     let skel = load(open)?;
     let maps = own_maps(&skel).context("take over the maps")?;
     let programs = own_programs(&skel, &options.entries, false);
@@ -235,6 +244,7 @@ fn open_upon<'a>(
     let mut open = open(slot, known, meta, rows, false, probe::xdp_frags())?;
     choose(&mut open, entries);
     keep_prints(&mut open, prints::are_kept(maps))?;
+    rodata(&mut open)?.cfg_ports = u32::from(ports::are_kept(maps));
     reuse(&mut open, maps, known).context("load upon the maps of a running instance")?;
     Ok(open)
 }
@@ -264,6 +274,7 @@ fn open<'a>(
         (&mut open.maps.ct_side, side_rows),
         (&mut open.maps.ct_cpu, cpus),
         (&mut open.maps.ct_icmp_cpus, cpus),
+        (&mut open.maps.ct_port_cpus, cpus),
         // And that of the program that moves flows.
         (&mut open.maps.ct_scratch, cpus + 1),
         (&mut open.maps.ct_csums, cpus),
@@ -273,8 +284,7 @@ fn open<'a>(
     for (map, entries) in sizes {
         map.set_max_entries(entries).context("set a map's size")?;
     }
-    let rodata = open.maps.rodata_data.as_deref_mut();
-    let rodata = rodata.ok_or_else(no_section)?;
+    let rodata = rodata(&mut open)?;
     rodata.cfg_buckets4 = buckets4;
     rodata.cfg_buckets6 = buckets6;
     rodata.cfg_other_buckets4 = other4;
@@ -306,6 +316,12 @@ fn keep_prints(open: &mut OpenConntrackSkel<'_>, wanted: bool) -> Result<()> {
     let rodata = open.maps.rodata_data.as_deref_mut();
     rodata.ok_or_else(no_section)?.cfg_prints = u32::from(wanted);
     Ok(())
+}
+
+/// The constants.
+pub(crate) fn rodata<'a>(open: &'a mut OpenConntrackSkel<'_>) -> Result<&'a mut types::rodata> {
+    let rodata = open.maps.rodata_data.as_deref_mut();
+    rodata.ok_or_else(no_section)
 }
 
 /// Leaves the programs of other entries out.
@@ -386,6 +402,13 @@ fn reuse(
         (&mut all.ct_prints, &maps.prints),
         (&mut all.ct_print_of, &maps.print_of),
         (&mut all.ct_print_bans, &maps.print_bans),
+        (&mut all.ct_ports, &maps.ports),
+        (&mut all.ct_port_sources, &maps.port_sources),
+        (&mut all.ct_port_budgets, &maps.port_budgets),
+        (&mut all.ct_port_slots, &maps.port_slots),
+        (&mut all.ct_port_registers, &maps.port_registers),
+        (&mut all.ct_port_cpus, &maps.port_cpus),
+        (&mut all.data_ports, &maps.port_rules),
     ];
     let mut pairs = pairs.into_iter();
     pairs.try_for_each(|(map, known)| map.reuse_fd(known.as_fd()))
@@ -431,6 +454,13 @@ fn own_maps(skel: &ConntrackSkel<'_>) -> libbpf_rs::Result<Maps> {
         prints: own(&skel.maps.ct_prints)?,
         print_of: own(&skel.maps.ct_print_of)?,
         print_bans: own(&skel.maps.ct_print_bans)?,
+        ports: own(&skel.maps.ct_ports)?,
+        port_sources: own(&skel.maps.ct_port_sources)?,
+        port_budgets: own(&skel.maps.ct_port_budgets)?,
+        port_slots: own(&skel.maps.ct_port_slots)?,
+        port_registers: own(&skel.maps.ct_port_registers)?,
+        port_cpus: own(&skel.maps.ct_port_cpus)?,
+        port_rules: own(&skel.maps.data_ports)?,
     })
 }
 
@@ -455,7 +485,7 @@ fn own_programs(
     })
 }
 
-fn no_section() -> Error {
+pub(crate) fn no_section() -> Error {
     Error::new(ErrorKind::Other, "the BPF object lacks a data section")
 }
 

@@ -6,6 +6,7 @@ use std::mem::size_of;
 use std::path::Path;
 
 use conntrack_core::FingerprintsConfig;
+use conntrack_core::PortsConfig;
 use conntrack_core::SketchConfig;
 use libbpf_rs::MapCore;
 use libbpf_rs::MapHandle;
@@ -28,6 +29,7 @@ use crate::defines::SUSPECTS;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::ports;
 use crate::records::Meta;
 use crate::skel::types;
 use crate::sys;
@@ -206,6 +208,23 @@ impl Shape {
                 entries: FingerprintsConfig::default().max_sources,
             },
             "print_bans" => Self::array(size_of::<types::ct_print_ban>(), PRINT_BANS),
+            "ports" => Self::array(size_of::<types::ct_port>(), 1),
+            "port_sources" => Self {
+                kind: MapType::LruHash,
+                key: size_of::<types::ct_port_key>(),
+                value: size_of::<types::ct_port_source>(),
+                entries: 1,
+            },
+            "port_budgets" => Self {
+                kind: MapType::LruHash,
+                key: size_of::<types::ct_port_budget_key>(),
+                value: size_of::<types::ct_port_budget>(),
+                entries: 1,
+            },
+            "port_slots" => Self::array(size_of::<types::ct_port_slot>(), 1),
+            "port_registers" => Self::array(size_of::<types::ct_port_register>(), 1),
+            "port_cpus" => Self::array(size_of::<types::ct_port_cpu>(), cpus),
+            "port_rules" => Self::array(size_of::<types::data_ports>(), 1),
             "lists" => Self::array(size_of::<types::ct_list>(), LISTS),
             "sweep" => Self::array(size_of::<types::ct_sweeper>(), 1),
             "settings" => Self::array(size_of::<types::data_settings>(), 1),
@@ -224,16 +243,18 @@ pub(crate) fn other_maps_bytes(
     sketch: SketchConfig,
     side_rows: u32,
     fingerprints: FingerprintsConfig,
+    ports: PortsConfig,
 ) -> u64 {
     let [signatures, sources] = fingerprints.entries();
+    let prints = [("prints", signatures), ("print_of", sources)];
+    let ports = ports::sizes(ports);
+    let sized: Vec<_> = prints.into_iter().chain(ports).collect();
     let others = MAP_NAMES.iter().filter(|name| !name.starts_with("table"));
     let shapes = others.filter_map(|name| {
         let mut shape = Shape::expected(name, &Meta::default())?;
-        shape.entries = match *name {
-            "prints" => signatures,
-            "print_of" => sources,
-            _ => shape.entries,
-        };
+        if let Some((_, entries)) = sized.iter().find(|(sized, _)| sized == name) {
+            shape.entries = *entries;
+        }
         Some(match GROWING.contains(name) {
             true => shape.empty(),
             false => shape,
@@ -281,7 +302,8 @@ pub(crate) fn check_map(dir: &Path, name: &str, map: &MapHandle, meta: &Meta) ->
     let path = dir.join(format!("map_{name}"));
     let expected = Shape::expected(name, meta).map(|expected| match name {
         // As many as was asked for when it was made.
-        "bans" | "sketch" | "side" | "prints" | "print_of" => Shape {
+        "bans" | "sketch" | "side" | "prints" | "print_of" | "ports" | "port_sources"
+        | "port_budgets" | "port_slots" | "port_registers" => Shape {
             entries: map.max_entries(),
             ..expected
         },

@@ -6,6 +6,7 @@ use std::mem::size_of;
 use conntrack_core::ByteSize;
 use conntrack_core::FingerprintsConfig;
 use conntrack_core::HealthConfig;
+use conntrack_core::PortsConfig;
 use conntrack_core::SketchConfig;
 use conntrack_core::TableConfig;
 
@@ -36,6 +37,7 @@ pub fn table_flows(
     sketch: SketchConfig,
     health: HealthConfig,
     fingerprints: FingerprintsConfig,
+    ports: PortsConfig,
 ) -> Result<[u32; 2]> {
     let Some(memory) = table.max_memory else {
         return Ok([table.max_flows, table.flows_v6()]);
@@ -44,7 +46,7 @@ pub fn table_flows(
     let rows = if shared { 1 } else { side_rows([0; 2], health) };
     fit(
         memory,
-        shape::other_maps_bytes(sketch, rows, fingerprints),
+        shape::other_maps_bytes(sketch, rows, fingerprints, ports),
         shared,
     )
 }
@@ -98,12 +100,13 @@ pub(crate) fn check_room(
     sketch: SketchConfig,
     side_rows: u32,
     fingerprints: FingerprintsConfig,
+    ports: PortsConfig,
 ) -> Result<()> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     match available(&meminfo) {
         Some(free) => fits(
             meta,
-            shape::other_maps_bytes(sketch, side_rows, fingerprints),
+            shape::other_maps_bytes(sketch, side_rows, fingerprints, ports),
             free,
         ),
         None => Ok(()),
@@ -241,12 +244,26 @@ mod tests {
     fn flows_are_taken_as_they_are() {
         let (mut table, sketch) = (TableConfig::default(), SketchConfig::default());
         let health = HealthConfig::default();
-        let flows = table_flows(&table, sketch, health, FingerprintsConfig::default()).unwrap();
+        let flows = table_flows(
+            &table,
+            sketch,
+            health,
+            FingerprintsConfig::default(),
+            PortsConfig::default(),
+        )
+        .unwrap();
         assert_eq!(flows, [262_144, 131_072]);
         assert_eq!(side_rows(flows.map(u64::from), health), 98_304 / 4);
         table.max_flows_v6 = Some(3);
         assert_eq!(
-            table_flows(&table, sketch, health, FingerprintsConfig::default()).unwrap(),
+            table_flows(
+                &table,
+                sketch,
+                health,
+                FingerprintsConfig::default(),
+                PortsConfig::default()
+            )
+            .unwrap(),
             [262_144, 3]
         );
     }
@@ -265,6 +282,7 @@ mod tests {
                 SketchConfig::default(),
                 health,
                 FingerprintsConfig::default(),
+                PortsConfig::default(),
             )
             .unwrap()[0]
         };

@@ -46,6 +46,13 @@ use crate::skel::types::ct_meta;
 pub(crate) use crate::skel::types::ct_note;
 pub(crate) use crate::skel::types::ct_phase;
 pub(crate) use crate::skel::types::ct_policy;
+pub(crate) use crate::skel::types::ct_port;
+pub(crate) use crate::skel::types::ct_port_cpu;
+pub(crate) use crate::skel::types::ct_port_key;
+pub(crate) use crate::skel::types::ct_port_register;
+pub(crate) use crate::skel::types::ct_port_rules;
+pub(crate) use crate::skel::types::ct_port_slot;
+pub(crate) use crate::skel::types::ct_port_source;
 pub(crate) use crate::skel::types::ct_print;
 pub(crate) use crate::skel::types::ct_print_ban;
 pub(crate) use crate::skel::types::ct_print_key;
@@ -68,6 +75,7 @@ use crate::skel::types::ct_tcp_end;
 use crate::skel::types::data_ifaces;
 pub(crate) use crate::skel::types::data_limits;
 use crate::skel::types::data_policy;
+pub(crate) use crate::skel::types::data_ports;
 use crate::skel::types::data_replay;
 pub(crate) use crate::skel::types::data_settings;
 
@@ -186,6 +194,14 @@ wire! {
         slice @ 0, begun @ 8, strange @ 12, unlisted @ 16, unreadable @ 32, unrecorded @ 40,
         reserved @ 48,
     }
+    ct_port: 8 { entered @ 0, slot @ 2, missed @ 4 }
+    ct_port_key: 40 { src @ 0, dst @ 16, port_be @ 32, proto @ 34, family @ 35, pad @ 36 }
+    ct_port_source: 32 { first @ 0, last @ 8, count @ 16, ifindex @ 24, pad @ 28 }
+    ct_port_slot: 16 { port @ 0, since @ 4, last @ 8, pad @ 12 }
+    ct_port_register: 96 { last @ 0 }
+    ct_port_cpu: 64 { entered @ 0, scans @ 8, full @ 16, failed @ 24, reserved @ 32 }
+    ct_port_rules: 16 { per_port @ 0, slots @ 4, registers @ 8, per_source @ 12 }
+    data_ports: 16 { ct_port_rules @ 0 }
     ct_iface: 8 { ifindex @ 0, stat @ 4, flags @ 6 }
     data_ifaces: 32768 { ct_ifaces @ 0 }
     ct_settings: 592 {

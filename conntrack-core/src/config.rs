@@ -19,6 +19,7 @@ use crate::hook::Mode;
 use crate::parse::ParseError;
 use crate::parse::shorten;
 use crate::pattern::InterfacePattern;
+use crate::ports::PortsConfig;
 use crate::sysctl::Sysctls;
 use crate::threshold::SketchConfig;
 use crate::threshold::Threshold;
@@ -63,6 +64,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// What is kept of SYNs and SYN+ACKs.
     pub fingerprints: FingerprintsConfig,
+    /// Who reaches which port.
+    pub ports: PortsConfig,
 }
 
 impl Default for Config {
@@ -81,6 +84,7 @@ impl Default for Config {
             sketch: SketchConfig::default(),
             health: HealthConfig::default(),
             fingerprints: FingerprintsConfig::default(),
+            ports: PortsConfig::default(),
         }
     }
 }
@@ -375,13 +379,17 @@ impl Config {
             check_range(u64::from(flows), 1, u64::from(HealthConfig::MAX_FLOWS))
                 .map_err(|message| ConfigError::new("health.max_flows", message))?;
         }
-        if let Some((key, message)) = self.sketch.fault() {
-            return Err(ConfigError::new(format!("sketch.{key}"), message));
+        let faults = [
+            ("sketch", self.sketch.fault()),
+            ("fingerprints", self.fingerprints.fault()),
+            ("ports", self.ports.fault()),
+        ];
+        for (section, fault) in faults {
+            if let Some((key, message)) = fault {
+                return Err(ConfigError::new(format!("{section}.{key}"), message));
+            }
         }
-        match self.fingerprints.fault() {
-            Some((key, message)) => Err(ConfigError::new(format!("fingerprints.{key}"), message)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -434,7 +442,7 @@ mod tests {
     #[test]
     fn what_code_can_get_wrong() {
         type Edit = fn(&mut Config);
-        let broken: [(&str, Edit); 14] = [
+        let broken: [(&str, Edit); 15] = [
             ("bans.max", |c| c.bans.max = 0),
             ("interfaces[0]", |c| {
                 c.attach.interfaces = vec![String::new()]
@@ -461,6 +469,7 @@ mod tests {
             ("threshold.new", |c| c.threshold = Some(Threshold::new(0))),
             ("sketch.rows", |c| c.sketch.rows = 0),
             ("health.max_flows", |c| c.health.max_flows = Some(0)),
+            ("ports.registers", |c| c.ports.registers = 1000),
         ];
         for (key, edit) in broken {
             let mut config = Config::default();

@@ -59,6 +59,7 @@ mod lines;
 pub mod p0f;
 mod parse;
 mod pattern;
+pub mod ports;
 mod protocol;
 #[cfg(feature = "serde")]
 mod read;
@@ -127,6 +128,7 @@ pub use lifetime::Lifetime;
 pub use parse::ParseError;
 pub use pattern::InterfacePattern;
 pub use pattern::PatternError;
+pub use ports::PortsConfig;
 pub use protocol::Family;
 pub use protocol::Protocol;
 pub use sctp::SctpState;

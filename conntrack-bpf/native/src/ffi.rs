@@ -91,6 +91,9 @@ unsafe extern "C" {
     pub(crate) fn ct_native_rate_less(rate: u64, half: u32) -> u64;
     pub(crate) fn ct_native_sketch_cell(hash: u64, row: u32, width: u32) -> u32;
     pub(crate) fn ct_native_bucket_of(value: u32) -> u32;
+    pub(crate) fn ct_native_distinct_register(hash: u64, registers: u32) -> u32;
+    pub(crate) fn ct_native_distinct_rank(hash: u64) -> u32;
+    pub(crate) fn ct_native_distinct_tick(now: u64) -> u32;
     pub(crate) fn ct_native_tcp_segment(flags: u8) -> u32;
     pub(crate) fn ct_native_tcp_flags_valid(flags: u8) -> u32;
     pub(crate) fn ct_native_tcp_next(dir: u32, segment: u32, state: u32) -> u32;

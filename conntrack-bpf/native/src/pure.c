@@ -8,6 +8,7 @@
 #include "key.h"
 #include "native.h"
 #include "histogram.h"
+#include "distinct.h"
 #include "sketch.h"
 #include "table.h"
 #include "tcp.h"
@@ -140,4 +141,19 @@ __u32 ct_native_bucket_of(__u32 value)
 __u32 ct_native_sketch_cell(__u64 hash, __u32 row, __u32 width)
 {
 	return ct_sketch_cell(hash, row, width);
+}
+
+__u32 ct_native_distinct_register(__u64 hash, __u32 registers)
+{
+	return ct_distinct_register(hash, registers);
+}
+
+__u32 ct_native_distinct_rank(__u64 hash)
+{
+	return ct_distinct_rank(hash);
+}
+
+__u32 ct_native_distinct_tick(__u64 now)
+{
+	return ct_distinct_tick(now);
 }

@@ -118,3 +118,21 @@ pub fn sketch_cell(hash: u64, row: u32, width: u32) -> u32 {
     // SAFETY: a function of its arguments.
     unsafe { ffi::ct_native_sketch_cell(hash, row, width) }
 }
+
+/// `ct_distinct_register()`.
+pub fn distinct_register(hash: u64, registers: u32) -> u32 {
+    // SAFETY: a function of its arguments.
+    unsafe { ffi::ct_native_distinct_register(hash, registers) }
+}
+
+/// `ct_distinct_rank()`.
+pub fn distinct_rank(hash: u64) -> u32 {
+    // SAFETY: a function of its argument.
+    unsafe { ffi::ct_native_distinct_rank(hash) }
+}
+
+/// `ct_distinct_tick()`.
+pub fn distinct_tick(now: u64) -> u32 {
+    // SAFETY: a function of its argument.
+    unsafe { ffi::ct_native_distinct_tick(now) }
+}

@@ -58,20 +58,23 @@ static _Thread_local __u32 ct_ended;
 #define cfg_max_flows4	   0 /* no PRESSURE */
 #define cfg_max_flows6	   0
 #define cfg_replay	   0
+#define cfg_ports	   0
 #define cfg_side_rows	   0
 #define cfg_health	   0
 #define cfg_prints	   0 /* no SYN is looked at */
 static struct ct_replay ct_replay;
 static struct ct_iface ct_ifaces[CT_IF_SLOTS];
-static struct ct_policy ct_policy; /* nothing is banned */
-static struct ct_limits ct_limits; /* nor limited */
+static struct ct_policy ct_policy;	   /* nothing is banned */
+static struct ct_limits ct_limits;	   /* nor limited */
+static struct ct_port_rules ct_port_rules; /* nor kept, of ports */
 
 /* Instead of maps.h: names with addresses. */
 #define CT_MAPS_H
 static char ct_flow_table_4, ct_flow_table_6, ct_flow_table_4_other, ct_flow_table_6_other, ct_cpu,
 	ct_ifstats, ct_listeners, ct_rings, ct_sweep, ct_frag, ct_bans, ct_allow, ct_sketch,
-	ct_suspects, ct_strikes, ct_side, ct_services, ct_icmp_counts, ct_icmp_errors,
-	ct_icmp_cpus, ct_prints, ct_print_of, ct_print_bans;
+	ct_suspects, ct_strikes, ct_side, ct_services, ct_icmp_counts, ct_icmp_errors, ct_icmp_cpus,
+	ct_prints, ct_print_of, ct_print_bans, ct_ports, ct_port_sources, ct_port_budgets,
+	ct_port_slots, ct_port_registers, ct_port_cpus;
 
 static long bpf_ringbuf_output(void *ring, void *data, __u64 size, __u64 flags);
 

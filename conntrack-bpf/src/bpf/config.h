@@ -26,6 +26,9 @@ const volatile __u32 cfg_cpus = 1;
  * piece. */
 const volatile __u32 cfg_xdp_frags = 1;
 
+/* 1: who reaches which port is kept; ports.h. */
+const volatile __u32 cfg_ports = 0;
+
 /* Random per instance, or tuples could be chosen to collide. */
 const volatile __u32 cfg_hash_seed[12] = {};
 
@@ -55,5 +58,6 @@ struct ct_iface ct_ifaces[CT_IF_SLOTS] SEC(".data.ifaces") = {};
 struct ct_replay ct_replay SEC(".data.replay") = {};
 struct ct_policy ct_policy SEC(".data.policy") = {};
 struct ct_limits ct_limits SEC(".data.limits") = {};
+struct ct_port_rules ct_port_rules SEC(".data.ports") = {};
 
 #endif

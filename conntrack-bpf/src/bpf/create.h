@@ -62,6 +62,7 @@ static __always_inline enum ct_next ct_announce(struct ct_work *w, int v6)
 	ct_count_table(cpu, CT_TABLE_CREATED);
 	cpu->live[v6]++;
 	ct_count_class(cpu, CT_ORIGINAL, CT_CLASS_NEW, w->pkt.segs);
+	w->begun = 1;
 	if (heard) {
 		w->event.flow.flow.word = ref.word;
 		ct_event_send(&w->event);

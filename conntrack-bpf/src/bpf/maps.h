@@ -168,6 +168,62 @@ struct {
 } ct_icmp_cpus SEC(".maps");
 
 /*
+ * Ports. Key: ct_port_index(). Packets write, user space reads the mapping. One entry each
+ * where ports are not kept; so the maps below.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_port);
+} ct_ports SEC(".maps");
+
+/* Who has reached them. Packets write, user space reads. Full: the least recently used go. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct ct_port_key);
+	__type(value, struct ct_port_source);
+} ct_port_sources SEC(".maps");
+
+/* Who scans. Packets alone look at it. Full: as above. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct ct_port_budget_key);
+	__type(value, struct ct_port_budget);
+} ct_port_budgets SEC(".maps");
+
+/* Ports that have registers. Packets write, user space reads the mapping. Never full: what
+ * finds no place stays without. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_port_slot);
+} ct_port_slots SEC(".maps");
+
+/* Their registers. Key: slot * ct_port_rules.registers + register. As above. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_port_register);
+} ct_port_registers SEC(".maps");
+
+/* What each CPU has done for it. Key: CPU. As ct_cpu. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_port_cpu);
+} ct_port_cpus SEC(".maps");
+
+/*
  * The cells of the sketch. Key: see sketch.h. Packets only; a word each. Never full:
  * sources share cells.
  */

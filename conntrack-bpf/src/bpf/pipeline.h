@@ -13,6 +13,7 @@
 #include "health_note.h"
 #include "icmp_count.h"
 #include "print.h"
+#include "ports.h"
 #include "steps.h"
 
 #define CT_TRIES 16
@@ -143,8 +144,12 @@ static __always_inline enum ct_verdict ct_track_flow(struct ct_work *w, struct c
 			next = v6 ? ct_create6(w) : ct_create4(w);
 		if (next == CT_START)
 			next = v6 ? ct_start6(w) : ct_start4(w);
-		if (next == CT_PUBLISH)
+		if (next == CT_PUBLISH) {
+			w->begun = 0;
 			next = v6 ? ct_announce6(w) : ct_announce4(w);
+			if (ct_port_is_due(w))
+				ct_port_reached(w);
+		}
 		if (next == CT_REPORT)
 			next = ct_icmp_record(w);
 		if (next == CT_DONE)

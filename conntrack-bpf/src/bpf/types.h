@@ -267,6 +267,7 @@ _Static_assert(sizeof(struct ct_frag) == 40, "no hidden padding");
 #include "types_event.h"
 #include "types_icmp.h"
 #include "types_limit.h"
+#include "types_ports.h"
 #include "types_side.h"
 #include "types_service.h"
 #include "types_setup.h"

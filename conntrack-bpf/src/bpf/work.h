@@ -66,6 +66,7 @@ struct ct_work {
 	__u32 cpu;
 	__u32 busy;	 /* a packet is at work here; on PREEMPT_RT only */
 	__u32 related;	 /* this ICMP error is about a flow that is known */
+	__u32 begun;	 /* its flow was just published */
 	__u32 refused;	 /* a fragment did not count; see fragment.h. Or CT_DROPPED */
 	__u32 mover;	 /* this is the scratch of ct_evacuate_some, which packets interrupt */
 	__u64 from_word; /* a slot of the other table: its word, and where it is */

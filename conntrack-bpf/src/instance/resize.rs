@@ -33,6 +33,7 @@ use crate::error::Result;
 use crate::evacuate;
 use crate::load;
 use crate::load::Creates;
+use crate::ports;
 use crate::prints;
 use crate::records::Meta;
 use crate::records::Phase;
@@ -91,8 +92,11 @@ impl Instance {
         let mut config = Config::default();
         config.table = *table;
         config.validate()?;
-        let fingerprints = prints::config(&self.datapath().maps);
-        let flows = sizing::table_flows(table, self.sketch()?, self.health_room(), fingerprints)?;
+        let datapath = self.datapath();
+        let fingerprints = prints::config(&datapath.maps);
+        let ports = ports::config(&datapath.maps)?;
+        let (sketch, health) = (self.sketch()?, self.health_room());
+        let flows = sizing::table_flows(table, sketch, health, fingerprints, ports)?;
         let mut state = self.state();
         let _lock = self.lock(&state, "resizing")?;
         if self.is_dead_in(&state) {

@@ -7,6 +7,7 @@ mod filter;
 mod fingerprints;
 mod icmp;
 mod legacy;
+mod ports;
 mod remove;
 mod size;
 mod text;
@@ -44,6 +45,7 @@ pub(crate) use self::fingerprints::FingerprintOrder;
 pub(crate) use self::fingerprints::FingerprintsArgs;
 pub(crate) use self::icmp::IcmpArgs;
 pub(crate) use self::legacy::LegacyArgs;
+pub(crate) use self::ports::PortsArgs;
 pub(crate) use self::remove::DeleteArgs;
 pub(crate) use self::remove::FlushArgs;
 pub(crate) use self::size::ResizeArgs;
@@ -169,6 +171,8 @@ pub(crate) enum Command {
     Icmp(IcmpArgs),
     /// Show what SYNs and SYN+ACKs tell of the systems that send them
     Fingerprints(FingerprintsArgs),
+    /// Show how many have reached which port, and who
+    Ports(PortsArgs),
     /// Tell what becomes of flows as it happens, until interrupted
     Events(EventsArgs),
     /// Take expired flows out at once, rather than within the sweep's interval

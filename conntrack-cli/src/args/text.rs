@@ -19,6 +19,7 @@ Examples:
   {program} list -p tcp --state ESTABLISHED --dport 443 --sort bytes --limit 20
   {program} list --src 10.0.0.0/8 -o json
   {program} list --watch
+  {program} ports --window 5m            how many reach which port
   {program} icmp --errors                who can't be reached, and who says so
   {program} stats --interval 5
   {program} delete -p udp --src 10.0.0.7
@@ -123,6 +124,20 @@ and another `resize` ends it. A tracker in the foreground can't be resized.";
 
 pub(super) const DOCTOR: &str = "\
 Exit codes: 0 everything; 4 works with fallbacks; 5 can't work here.";
+
+pub(super) const PORTS: &str = "\
+Examples:
+  {program} ports
+  {program} ports --window 24h --dst local
+  {program} ports --port 22,8000-8999 --protocol tcp -o json
+  {program} ports --port 22 --list        who, and how often
+
+Source addresses of new connections that came in, each once: a SYN of TCP, the first
+datagram of a UDP flow. What bans and limits drop is none. Windows have any length up to
+now, and are right from the first connection on. Up to 4,096 sources of a port they are
+known one by one and the count is exact; beyond it, it is estimated (PRECISION), which the
+configuration's `ports` can change. `at least`: some were not entered, because they scanned
+many ports, or had to give way to others.";
 
 pub(super) const ICMP: &str = "\
 Examples:

@@ -195,8 +195,9 @@ fn add(tracker: &Tracker, context: &Context, wish: &Wish) -> Result<Attached, Fa
 /// Whether a running tracker has other settings or sizes than these.
 fn differs(tracker: &Tracker, config: &Config) -> Result<bool, Failure> {
     let sysctls = tracker.sysctls()?;
-    let (health, fingerprints) = (config.health, config.fingerprints);
-    let [v4, v6] = conntrack::table_flows(&config.table, config.sketch, health, fingerprints)?;
+    let (health, fingerprints, ports) = (config.health, config.fingerprints, config.ports);
+    let [v4, v6] =
+        conntrack::table_flows(&config.table, config.sketch, health, fingerprints, ports)?;
     let sizes = tracker.status()?.tables;
     let mut sizes = sizes.iter().map(|table| (table.family, table.max_flows));
     let resized = sizes.any(|(family, flows)| {

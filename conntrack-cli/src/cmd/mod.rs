@@ -16,6 +16,7 @@ mod icmp;
 mod keeper;
 mod legacy;
 mod list;
+mod ports;
 mod remove;
 mod replay;
 mod resize;
@@ -57,6 +58,7 @@ pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Status(args) => status::run(args, &context),
         Command::Doctor(args) => doctor::run(args, &context),
         Command::List(args) => list::run(args, &context),
+        Command::Ports(args) => ports::run(args, &context),
         Command::Icmp(args) => icmp::run(args, &context),
         Command::Stats(args) => stats::run(args, &context),
         Command::Fingerprints(args) => fingerprints::run(args, &context),

@@ -8,6 +8,7 @@ pub(crate) mod fingerprints;
 mod flows;
 pub(crate) mod health;
 pub(crate) mod icmp;
+pub(crate) mod ports;
 mod prometheus;
 mod select;
 pub(crate) mod stats;

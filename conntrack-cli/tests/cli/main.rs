@@ -22,6 +22,7 @@ mod live;
 mod memory;
 mod netns;
 mod packets;
+mod ports;
 mod remove;
 mod replay;
 mod resize;

@@ -95,13 +95,13 @@ fn sizes_change_and_flows_stay() {
     events.find(&later);
     netns.run(&["resize", "--max-flows-v6", "3000"]).ok();
     assert_eq!(sizes(&netns), [50_000, 3000]);
-    let yaml = File::new(b"table:\n  max_memory: 16M\n");
+    let yaml = File::new(b"table:\n  max_memory: 32M\n");
     let yaml = yaml.path.to_str().unwrap();
     netns.run(&["resize", "-c", yaml]).ok();
     let [v4, v6] = sizes(&netns);
     assert_eq!(v4, 2 * v6);
     let memory = status(&netns)["memory_bytes"].as_u64().unwrap();
-    assert!(memory <= 16 << 20, "{memory}");
+    assert!(memory <= 32 << 20, "{memory}");
     list.find(&port);
 }
 

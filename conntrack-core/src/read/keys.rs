@@ -12,6 +12,7 @@ use serde::de::SeqAccess;
 use super::At;
 use super::list::Item;
 use super::list::List;
+use super::ports::PortsSection;
 use super::scalar::Fault;
 use super::scalar::Scalar;
 use super::scalar::Value;
@@ -37,12 +38,12 @@ use crate::threshold::SketchConfig;
 use crate::threshold::Threshold;
 
 /// The key among those known.
-fn one_of(keys: &[&'static str], name: &str) -> Option<&'static str> {
+pub(super) fn one_of(keys: &[&'static str], name: &str) -> Option<&'static str> {
     keys.iter().find(|key| **key == name).copied()
 }
 
 /// A number of 32 bits, or nothing.
-fn optional_u32(scalar: Scalar, low: u32, high: u32) -> Result<Option<u32>, Fault> {
+pub(super) fn optional_u32(scalar: Scalar, low: u32, high: u32) -> Result<Option<u32>, Fault> {
     match scalar {
         Scalar::Null => Ok(None),
         other => {
@@ -62,7 +63,7 @@ impl Section for Root {
     type Output = Config;
 
     fn key(name: &str) -> Option<&'static str> {
-        const KEYS: [&str; 14] = [
+        const KEYS: [&str; 15] = [
             "interfaces",
             "mode",
             "instance",
@@ -77,6 +78,7 @@ impl Section for Root {
             "sketch",
             "health",
             "fingerprints",
+            "ports",
         ];
         one_of(&KEYS, name)
     }
@@ -146,6 +148,10 @@ impl Section for Root {
             "threshold" => {
                 let section = Limits::default();
                 config.threshold = map.next_value_seed(Fields { at, section })?;
+            }
+            "ports" => {
+                let section = PortsSection(config.ports);
+                config.ports = map.next_value_seed(Fields { at, section })?;
             }
             "health" => {
                 let section = Measured(config.health);

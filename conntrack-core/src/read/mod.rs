@@ -7,6 +7,7 @@
 
 mod keys;
 mod list;
+mod ports;
 mod scalar;
 mod section;
 

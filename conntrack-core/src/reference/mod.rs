@@ -28,6 +28,7 @@
 //! ```
 
 mod checksum;
+pub mod distinct;
 mod fragment;
 mod icmp;
 pub(crate) mod ip;
