@@ -270,6 +270,15 @@ pub(crate) struct AttachArgs {
     #[arg(long, requires = "foreground")]
     pub(crate) follow: bool,
 
+    /// Answer p0f's queries about addresses at this socket, with --foreground
+    ///
+    /// As p0f with -s does, for tools that ask it. Only its user may connect.
+    #[arg(long, value_name = "PATH", requires = "foreground")]
+    pub(crate) p0f_socket: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+
     /// Seconds between lines of statistics, with --foreground
     #[arg(
         long,

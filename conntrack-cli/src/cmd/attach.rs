@@ -2,6 +2,7 @@
 
 use std::io;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use std::time::Instant;
@@ -14,16 +15,20 @@ use conntrack_core::AttachConfig;
 use conntrack_core::Config;
 use conntrack_core::Family;
 use conntrack_core::Mode;
+use conntrack_core::p0f::Database;
 
 use super::Context;
+use super::fingerprints;
 use super::follow::Following;
 use super::follow::left_out;
 use super::keeper::Keeper;
 use super::now;
+use super::p0f_socket::Socket;
 use super::stats::Readings;
 use super::threshold;
 use crate::args::AttachArgs;
 use crate::failure::Failure;
+use crate::failure::in_words;
 use crate::failure::program;
 use crate::failure::say;
 use crate::output;
@@ -43,6 +48,8 @@ pub(crate) struct Wish {
     pub(crate) foreground: Option<Duration>,
     /// In the foreground, interfaces are followed as they come and go.
     pub(crate) follow: bool,
+    /// In the foreground, p0f's queries are answered at this socket, by this file.
+    pub(crate) p0f: Option<(PathBuf, Database)>,
     /// A table size was asked for on the command line.
     pub(crate) sized: bool,
     /// A threshold was.
@@ -56,7 +63,12 @@ pub(crate) fn run(args: &AttachArgs, mut context: Context) -> Result<ExitCode, F
     if args.no_persist {
         context.config.state_dir = None;
     }
+    let p0f = match &args.p0f_socket {
+        Some(path) => Some((path.clone(), fingerprints::database(&args.database)?)),
+        None => None,
+    };
     let wish = Wish {
+        p0f,
         interfaces: args.which.names(),
         mode: args.mode,
         foreground: args.foreground.then_some(args.interval.0),
@@ -92,11 +104,20 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
             say_what_is_banned(&tracker);
         }
         (None, Some((interval, signals))) => {
+            let socket = match &wish.p0f {
+                Some((path, database)) => Some((Socket::open(path)?, database)),
+                None => None,
+            };
             let tracker = builder().keep(Keep::Visible).attach()?;
             let follow = wish.follow.then_some(&context.config.attach);
             say_what_is_banned(&tracker);
-            let kept = report(&tracker, tracker.attached())
-                .and_then(|()| keep(&tracker, follow, interval, &signals));
+            let keep = || keep(&tracker, follow, interval, &signals);
+            let kept = report(&tracker, tracker.attached()).and_then(|()| match &socket {
+                Some((socket, database)) => socket
+                    .during(&tracker, database, keep)
+                    .map_err(|error| Failure::doing("--p0f-socket", in_words(&error)))?,
+                None => keep(),
+            });
             tracker.detach()?;
             kept?;
         }

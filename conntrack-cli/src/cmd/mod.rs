@@ -16,6 +16,7 @@ mod icmp;
 mod keeper;
 mod legacy;
 mod list;
+mod p0f_socket;
 mod ports;
 mod remove;
 mod replay;

@@ -21,6 +21,7 @@ mod interfaces;
 mod live;
 mod memory;
 mod netns;
+mod p0f_socket;
 mod packets;
 mod ports;
 mod remove;

@@ -22,6 +22,7 @@
 //! program does where that is silent. Where program and documentation differ, the
 //! documentation holds; `tests/p0f/compare.rs` has the list.
 
+pub mod api;
 mod database;
 mod label;
 mod options;
