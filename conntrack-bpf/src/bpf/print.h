@@ -134,8 +134,14 @@ __weak __noinline int ct_print_sender(struct ct_work *w)
 		known->last = w->pkt.now;
 		return 0;
 	}
-	if (!ct_print_room(w, CT_UNPRINTED_SOURCE))
+	if (!ct_print_room(w, CT_UNPRINTED_SOURCE)) {
+		/* Another record of a known source: that there was a segment is kept. */
+		if (known) {
+			__sync_fetch_and_add(&known->count, 1);
+			known->last = w->pkt.now;
+		}
 		return 0;
+	}
 	now.print = w->frame.syn.print;
 	now.count = known ? known->count + 1 : 1;
 	now.first = known ? known->first : w->pkt.now;

@@ -198,7 +198,8 @@ impl Instance {
         let _turn = self.turn("unbanning")?;
         let datapath = self.datapath();
         let tell = |ban: &Ban| remove::tell(&datapath, ban, false);
-        let count = Bans::of(&datapath.maps)?.clear_telling(tell)?;
+        let mut count = Bans::of(&datapath.maps)?.clear_telling(tell)?;
+        count += PrintBans::of(&datapath.maps)?.clear()?;
         if let Some(folder) = self.folder(&datapath.maps)? {
             folder.forget_lists()?;
             folder.save_single(&datapath.maps)?;

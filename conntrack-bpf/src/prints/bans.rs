@@ -126,10 +126,13 @@ impl<'a> PrintBans<'a> {
         ban.dry_run = dry_run.into();
         let index = match self.find(&pattern)? {
             Some((index, _)) => index,
-            None => self.free()?,
+            None => {
+                let index = self.free()?;
+                // Its pattern first; only then is it looked at.
+                self.write(index, &ban)?;
+                index
+            }
         };
-        // Its pattern first; only then is it looked at.
-        self.write(index, &ban)?;
         ban.live = 1;
         self.write(index, &ban)?;
         self.publish()?;
@@ -162,6 +165,20 @@ impl<'a> PrintBans<'a> {
         self.write(index, &ban)?;
         self.publish()?;
         Ok(true)
+    }
+
+    /// Ends all; how many there were.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn clear(&self) -> Result<u64> {
+        let all = self.all()?;
+        for (index, ban) in &all {
+            let ended = ct_print_ban { live: 0, ..*ban };
+            self.write(*index, &ended)?;
+        }
+        self.publish()?;
+        Ok(all.len() as u64)
     }
 
     /// Tells packets how many entries to look at.

@@ -216,6 +216,9 @@ fn a_banned_fingerprint_connects_no_more() {
     thread::sleep(Duration::from_secs(2));
     assert!(connects(0), "its time is up");
     assert_eq!(banned(), Vec::<Value>::new());
+    ban(&[]);
+    done(&["unban", "--all"]);
+    assert!(connects(0), "all bans are ended");
     // What is never banned.
     done(&["allow", "10.9.0.7"]);
     ban(&[]);

@@ -31,6 +31,7 @@ mod run;
 mod schema;
 mod sizes;
 mod ssh;
+mod stacks;
 mod terminal;
 mod threshold;
 mod traces;
