@@ -78,8 +78,8 @@ pub struct IcmpCount {
 pub struct IcmpCounts {
     /// Those that came, sorted.
     pub kinds: Vec<IcmpCount>,
-    /// Packets of kinds that there was no room for: 256 that no RFC has given a meaning are
-    /// counted apart, and all that one has.
+    /// Packets of kinds that there was no room for: all that RFCs have given a meaning are
+    /// counted apart, and some 256 others, of each possible CPU its share and at least one.
     pub unlisted_packets: u64,
     /// Their IP total lengths.
     pub unlisted_bytes: u64,
