@@ -224,7 +224,7 @@ Examples:
   {program} ban --file drop.txt --list drop --replace
   {program} ban --file drop.txt --preview     what would it cut?
   {program} ban --fingerprint '4:64-:0:*:1024,0:mss::0' --dry-run
-  {program} ban 0.0.0.0/1 --force --confirm 60s && {program} confirm
+  {program} ban 0.0.0.0/1 --force --confirm 60s   then, if you are still there: {program} confirm
 
 From the next packet on, in every flow, also those that are there; they go on when
 the ban ends. The kernel counts its time, whether or not anything of ours runs. What

@@ -57,7 +57,7 @@ pub(crate) fn ban(args: &BanArgs, context: &Context) -> Result<ExitCode, Failure
     spec.origin = BanOrigin::Manual;
     spec.ttl = args.ttl.map(|ttl| ttl.0);
     spec.confirm = args.confirm.map(|within| within.0);
-    let tracker = context.open()?;
+    let tracker = context.open_attached()?;
     let ban = tracker.ban(spec)?;
     say(answer(args, whom, &ban));
     if args.force {

@@ -40,7 +40,7 @@ const APART: Duration = Duration::from_secs(1);
 /// Bans what is on a list.
 pub(crate) fn ban(args: &BanArgs, file: &Path, context: &Context) -> Result<ExitCode, Failure> {
     let name = name(args, file)?;
-    let tracker = context.open()?;
+    let tracker = context.open_attached()?;
     let list = read(args, file)?;
     let shown = clean(&file.display().to_string());
     if args.list.preview {
@@ -55,7 +55,9 @@ pub(crate) fn ban(args: &BanArgs, file: &Path, context: &Context) -> Result<Exit
         let message = format!("{shown} is not complete ({why}): it replaces nothing");
         return Err(Failure::Usage(message));
     }
-    if list.entries.is_empty() && list.summary.items > 0 {
+    // A list that became empty is ended by `unban --list`; a file that did is a download
+    // that failed.
+    if list.entries.is_empty() && (list.summary.items > 0 || args.list.replace) {
         return Err(Failure::Usage(format!(
             "{shown}: nothing on it can be banned"
         )));

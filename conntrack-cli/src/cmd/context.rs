@@ -69,6 +69,16 @@ impl Context {
         Ok(tracker)
     }
 
+    /// The same for commands that promise that something is dropped: of a tracker with
+    /// nothing left in the kernel's way that would not be true.
+    pub(crate) fn open_attached(&self) -> Result<Tracker, Failure> {
+        let tracker = self.open_silently()?;
+        match tracker.is_dead() {
+            true => Err(Failure::Runtime(self.dead())),
+            false => self.open(),
+        }
+    }
+
     /// The same for commands that say more of it themselves.
     pub(crate) fn open_silently(&self) -> Result<Tracker, Failure> {
         Tracker::open_in(&self.instance, &self.netns).map_err(not_seen)

@@ -124,7 +124,9 @@ pub(super) fn ban(
     dry_run: bool,
     context: &Context,
 ) -> Result<ExitCode, Failure> {
-    let ban = context.open()?.ban_fingerprint(pattern, ttl, dry_run)?;
+    let ban = context
+        .open_attached()?
+        .ban_fingerprint(pattern, ttl, dry_run)?;
     let done = match ban.dry_run {
         true => "SYNs are counted, not dropped,",
         false => "banned",

@@ -43,7 +43,7 @@ fn get(args: &ThresholdGetArgs, context: &Context) -> Result<ExitCode, Failure> 
 
 fn set(args: &ThresholdSetArgs, context: &Context) -> Result<ExitCode, Failure> {
     let given = settings(&args.settings)?;
-    let limits = context.open()?.update_threshold(|in_force| {
+    let limits = context.open_attached()?.update_threshold(|in_force| {
         let mut limits = in_force.filter(|_| !args.anew).unwrap_or_default();
         threshold::apply(&mut limits, &given).map_err(|error| Failure::Usage(error.to_string()))?;
         Ok::<_, Failure>(Some(limits))

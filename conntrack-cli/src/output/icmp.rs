@@ -213,6 +213,8 @@ pub(crate) fn summary(counts: &IcmpCounts) -> String {
     let echo = of(&["echo-request", "echo-reply"]);
     let errors = of(&[
         "destination-unreachable",
+        "source-quench",
+        "redirect",
         "packet-too-big",
         "time-exceeded",
         "parameter-problem",

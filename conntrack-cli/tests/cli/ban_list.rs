@@ -101,6 +101,9 @@ fn a_list_is_loaded_replaced_and_ended() {
     let cut = "table inet t {\n set drop {\n  type ipv4_addr\n  elements = { 10.9.0.1,\n   10.9.0.2, 10.9.0";
     let run = netns.load(cut, &["--list", "drop", "--replace", "--format", "nft"]);
     assert_eq!(run.code, Some(2), "{run:?}");
+    // Nor does what a failed download leaves.
+    let run = netns.load("", &["--list", "drop", "--replace"]);
+    assert_eq!(run.code, Some(2), "{run:?}");
     assert_eq!(netns.bans(&[]), ["192.0.2.0/25", "203.0.113.8/32"]);
 
     assert_eq!(netns.run(&["unban", "--list", "drop"]).code, Some(0));

@@ -92,12 +92,27 @@ fn a_dead_tracker_is_told_by_every_command() {
         &["list"][..],
         &["stats", "--interval", "0.1"],
         &["stats", "-o", "prometheus"],
-        &["status"],
         &["config", "get"],
         &["config", "set", "tcp_loose=0"],
     ] {
         said(netns.run(args), "nothing is attached any more");
     }
+    // Whoever asks whether a tracker is there, or that something be dropped, is told no.
+    for args in [
+        &["status"][..],
+        &["ban", "203.0.113.7"],
+        &["ban", "--list", "drop", "--file", "-"],
+        &["ban", "--fingerprint", "*:64:0:*:1024,0::df:0"],
+        &["threshold", "set", "50"],
+    ] {
+        let run = netns.run(args);
+        assert_eq!(run.code, Some(3), "{run:?}");
+        assert!(
+            run.stderr.contains("nothing is attached any more"),
+            "{run:?}"
+        );
+    }
+    assert_eq!(netns.run(&["banned", "-o", "json"]).stdout.trim(), "[]");
     for args in [&["sweep"][..], &["flush", "--yes"]] {
         let run = netns.run(args);
         assert_eq!(run.code, Some(0), "{run:?}");
