@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering;
 use std::sync::atomic::fence;
 use std::time::Duration;
 
+use conntrack_core::Flow;
 use conntrack_core::Health;
 use conntrack_core::HealthConfig;
 use conntrack_core::HealthSide;
+use conntrack_core::Protocol;
 use libbpf_rs::MapCore;
 
 use crate::clock::Clock;
@@ -21,8 +23,11 @@ use crate::defines::SIDE_WAYS;
 use crate::defines::SIDE_ZERO;
 use crate::error::Context;
 use crate::error::Result;
+use crate::key::Seed;
 use crate::key::mix;
 use crate::mapped::Mapped;
+use crate::row::Row;
+use crate::row::Slot;
 use crate::wire::copy;
 use crate::wire::ct_flow;
 use crate::wire::ct_side;
@@ -64,9 +69,25 @@ impl Sides {
         Ok(Self { rows, groups })
     }
 
+    /// Puts into a flow what is known of it beside its slot, which was read as `row`.
+    #[inline]
+    pub(crate) fn look<S: Slot>(&self, row: &Row<S>, seed: &Seed, clock: &Clock, flow: &mut Flow) {
+        if flow.protocol != Protocol::TCP {
+            return;
+        }
+        let (_, start) = row.life();
+        let Some(side) = self.find(row.key().hash(seed), start) else {
+            return;
+        };
+        let mut health = self.health(&side, row.raw(), clock);
+        health.original.loss_ppm = loss(&health.original, flow.original.packets);
+        health.reply.loss_ppm = loss(&health.reply, flow.reply.packets);
+        flow.health = Some(health);
+    }
+
     /// A copy of the entry of a flow, by its key's hash and its beginning as its slot has
     /// it. All of it is of that flow; packets may have been writing to it meanwhile.
-    pub(crate) fn find(&self, hash: u64, start: u64) -> Option<ct_side> {
+    fn find(&self, hash: u64, start: u64) -> Option<ct_side> {
         let rows = self.rows.as_ref()?;
         let row = ((hash >> 32) * rows.len() as u64) >> 32;
         let words = rows.words(row as usize)?;
@@ -83,7 +104,7 @@ impl Sides {
     }
 
     /// What an entry says of its flow's health.
-    pub(crate) fn health(&self, side: &ct_side, flow: &ct_flow, clock: &Clock) -> Health {
+    fn health(&self, side: &ct_side, flow: &ct_flow, clock: &Clock) -> Health {
         let raw = &side.health;
         let rtt = self.groups & HEALTH_RTT != 0;
         let ended = (raw.ended != 0).then(|| Duration::from_nanos(age(raw.ended, flow.start)));
@@ -127,6 +148,12 @@ impl Sides {
         }
         end
     }
+}
+
+/// What was sent again of so many packets, parts per million.
+fn loss(end: &HealthSide, packets: u64) -> Option<u32> {
+    let again = end.retransmits.filter(|_| packets > 0)?;
+    u32::try_from(u64::from(again) * 1_000_000 / packets).ok()
 }
 
 /// Nanoseconds; 0 are none.

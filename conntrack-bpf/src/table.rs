@@ -21,7 +21,6 @@ use conntrack_core::Flow;
 use conntrack_core::FlowFilter;
 use conntrack_core::FlowKey;
 use conntrack_core::FlowState;
-use conntrack_core::HealthSide;
 use conntrack_core::Protocol;
 use conntrack_core::stats::FlowCounts;
 use libbpf_rs::MapCore;
@@ -155,32 +154,12 @@ impl Inner {
         // A flow is large: not to be moved more often than it must.
         match row.decode(filter, clock, left) {
             Ok(Some(mut flow)) => {
-                self.look_beside(&row, clock, &mut flow);
+                self.sides.look(&row, &self.seed, clock, &mut flow);
                 Some(Ok(flow))
             }
             Ok(None) => None,
             Err(BadRow) => Some(Err(place.senseless(S::FAMILY))),
         }
-    }
-
-    /// What is known of a flow beside its slot, of what packets counted in it.
-    #[inline]
-    fn look_beside<S: Slot>(&self, row: &Row<S>, clock: &Clock, flow: &mut Flow) {
-        if flow.protocol != Protocol::TCP {
-            return;
-        }
-        let (_, start) = row.life();
-        let Some(side) = self.sides.find(row.key().hash(&self.seed), start) else {
-            return;
-        };
-        let mut health = self.sides.health(&side, row.raw(), clock);
-        let loss = |end: &HealthSide, packets: u64| {
-            let again = end.retransmits.filter(|_| packets > 0)?;
-            u32::try_from(u64::from(again) * 1_000_000 / packets).ok()
-        };
-        health.original.loss_ppm = loss(&health.original, flow.original.packets);
-        health.reply.loss_ppm = loss(&health.reply, flow.reply.packets);
-        flow.health = Some(health);
     }
 
     fn find<S: Slot>(
@@ -210,7 +189,7 @@ impl Inner {
                 let flow = row.decode(&FlowFilter::default(), clock, left);
                 let mut flow = flow.map_err(|BadRow| place.senseless(S::FAMILY))?;
                 if let Some(flow) = &mut flow {
-                    self.look_beside(&row, clock, flow);
+                    self.sides.look(&row, &self.seed, clock, flow);
                 }
                 return Ok(flow.map(|flow| (flow, place.spot(&row))));
             }

@@ -16,12 +16,13 @@ static __always_inline int ct_sum_any(const struct ct_health_sum *sum)
 }
 
 /* The entry of a key, made if there is room, or that of all others. */
-static __always_inline struct ct_service *ct_service_of(struct ct_work *w,
-							struct ct_service_key *key)
+static __always_inline struct ct_service *ct_service_of(__u32 cpu, struct ct_service_key *key)
 {
 	struct ct_service *service = bpf_map_lookup_elem(&ct_services, key);
+	/* Linux 6.1 takes values from maps and from the stack only, not from what is handed on. */
+	struct ct_work *w = ct_work_of(cpu);
 
-	if (service)
+	if (service || !w)
 		return service;
 	/* Another CPU may make it first: so be it. */
 	bpf_map_update_elem(&ct_services, key, &w->no_service, BPF_NOEXIST);
@@ -52,7 +53,7 @@ __weak __noinline int ct_health_add(struct ct_work *w, __u32 kind)
 		key.port_be =
 			w->health.dir == CT_ORIGINAL ? w->pkt.dst_port_be : w->pkt.src_port_be;
 	}
-	service = ct_service_of(w, &key);
+	service = ct_service_of(w->cpu, &key);
 	if (!service)
 		return 0;
 	if (sum->flows)
