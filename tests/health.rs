@@ -255,9 +255,9 @@ fn the_way_takes_twenty_milliseconds() {
     assert_retransmits(&upload);
     assert_rtt(&upload);
     let handshake = milliseconds(upload.by_client.rtt_to_server);
-    assert!((40.0..43.0).contains(&handshake), "{handshake} ms");
+    assert!((40.0..50.0).contains(&handshake), "{handshake} ms");
     let handshake = milliseconds(upload.by_server.rtt_to_client);
-    assert!((40.0..43.0).contains(&handshake), "{handshake} ms");
+    assert!((40.0..50.0).contains(&handshake), "{handshake} ms");
 }
 
 /// One in twenty may be late: the client is a process among others.

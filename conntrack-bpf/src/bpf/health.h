@@ -48,17 +48,15 @@ static __always_inline void ct_health_keep(struct ct_work *w, const struct ct_fl
 
 /*
  * A segment of an established connection, before it changes its flow: what is there to
- * note? Returns the bits that its flow's word gains. A function of its own, or the verifier
- * walked through all that follows once for each way through this.
+ * note? Returns the bits that its flow's word gains.
  */
-__weak __noinline __u32 ct_health_look(struct ct_work *w, struct ct_flow *flow, __u32 dir)
+static __always_inline __u32 ct_health_look(struct ct_work *w, const struct ct_flow *flow,
+					    __u32 dir)
 {
 	const struct ct_tcp_end *end, *other;
 	const struct ct_pkt *pkt;
 	__u32 due = 0;
 
-	if (!w || !flow)
-		return 0;
 	pkt = &w->pkt;
 	dir &= 1;
 	end = &flow->tcp[dir];
@@ -84,6 +82,8 @@ __weak __noinline __u32 ct_health_look(struct ct_work *w, struct ct_flow *flow, 
 		if (dir == CT_REPLY && pkt->payload && !(flow->word & CT_W_FIRST_BYTE))
 			due |= CT_DUE_BYTE;
 	}
+	/* Or the verifier walks through all that follows once for each way here. */
+	due = ct_forget(&w->fx, due);
 	if (!due)
 		return 0;
 	w->health.due = due;
