@@ -144,11 +144,16 @@ impl Policy {
             .load(Ordering::SeqCst)
     }
 
-    /// So many more of them, or less.
+    /// So many more of them, or less: never less than none, for a packet that takes over
+    /// a ban which is taken out that moment may not have counted it.
     pub(crate) fn count_made(&self, more: i64) {
         if more != 0 {
             let made = self.word(offset_of!(ct_policy, made));
-            made.fetch_add(more.cast_unsigned(), Ordering::SeqCst);
+            // Packets take it below 0, for a moment. It never gives up.
+            let _ = made.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |made| {
+                let made = made.cast_signed().saturating_add(more).max(0);
+                Some(made.cast_unsigned())
+            });
         }
     }
 

@@ -7,10 +7,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::Duration;
 
 use common::SECOND;
 use common::banned::Host;
@@ -20,7 +17,6 @@ use common::banned::Via;
 use common::banned::begin;
 use common::banned::handshake;
 use common::banned::shake;
-use common::banned::spec;
 use common::banned::syn;
 use common::banned::syn_to;
 use common::packet::*;
@@ -29,14 +25,11 @@ use conntrack_bpf::testrun;
 use conntrack_core::BanOrigin;
 use conntrack_core::Measure;
 use conntrack_core::Suspect;
-use libbpf_rs::MapCore;
-use libbpf_rs::MapFlags;
 use nix::sched::CloneFlags;
 use nix::sched::unshare;
 
 const VICTIM: &str = "203.0.113.7";
 const ON_HANDSHAKE: [(&str, &str); 2] = [("new", "5"), ("action", "ban")];
-const ON_SYN: [(&str, &str); 3] = [("new", "5"), ("action", "ban"), ("ban_on", "syn")];
 
 #[test]
 #[ignore = "root"]
@@ -170,209 +163,6 @@ fn what_one_limit_refuses_is_nothing_to_the_others() {
         suspects.iter().all(|it| it.count <= most(it)),
         "{suspects:?}"
     );
-}
-
-#[test]
-#[ignore = "root"]
-fn a_dry_run_keeps_nobody_from_being_banned() {
-    let mut host = Host::new();
-    host.ban(spec(VICTIM).dry_run(true).reason("watched"));
-    host.limit(&ON_SYN);
-    assert_eq!(begin(&mut host, VICTIM, 1, 100), 7);
-    let ban = host.banned(VICTIM);
-    assert_eq!((ban.origin, ban.dry_run), (BanOrigin::Threshold, false));
-    assert_eq!(ban.reason, "more connections in 1s than new 5");
-    assert!(host.drops(&Packet::udp(end("203.0.113.7:1"), end("10.0.0.1:53"))));
-    let counters = host.lab.counters();
-    assert_eq!(
-        (counters.limits.banned, counters.drops["threshold"]),
-        (1, 1)
-    );
-    // A ban that drops stays whose it is.
-    host.ban(spec("203.0.113.8").reason("mine"));
-    begin(&mut host, "203.0.113.8", 1, 100);
-    assert_eq!(host.banned("203.0.113.8").reason, "mine");
-    assert_eq!(host.unban("203.0.113.7/32").removed.len(), 1);
-    host.limits().set(None).expect("no limit");
-    assert_eq!(host.bans().clear().expect("clear"), 1);
-}
-
-#[test]
-#[ignore = "root"]
-fn bans_by_packets_leave_room_for_others_and_what_finds_none_is_dropped() {
-    let mut host = Host::with(&Entry::ALL, |config| {
-        (config.table.max_flows, config.table.max_flows_v6) = (1000, Some(1000));
-        config.bans.max = 8;
-    });
-    host.limit(&[("new", "5"), ("action", "ban"), ("ban_ttl", "1s,1s")]);
-    let source = |n: u16| format!("203.0.113.{n}");
-    for n in 1..=8 {
-        let passed = (1..=50).filter(|port| shake(&mut host, &source(n), *port));
-        // Whoever is not banned begins no more in this window all the same.
-        let passed = passed.count();
-        assert!((5..=8).contains(&passed), "{n}: {passed}");
-    }
-    let limits = host.lab.counters().limits;
-    assert_eq!((limits.banned, limits.no_room > 0), (4, true));
-    for n in 1..=4 {
-        host.ban_text(&format!("198.51.100.{n}"));
-    }
-    assert_eq!(host.all().len(), 8);
-
-    // Those of packets are over: commands find room at once, packets once somebody has
-    // taken them out.
-    thread::sleep(Duration::from_millis(1100));
-    host.catch_up();
-    for port in 1..=50 {
-        shake(&mut host, &source(9), port);
-    }
-    assert_eq!(host.lab.counters().limits.banned, 4);
-    assert_eq!(host.bans().purge_made().expect("purge"), 4);
-    for n in 11..=14 {
-        for port in 1..=50 {
-            shake(&mut host, &source(n), port);
-        }
-    }
-    assert_eq!(host.lab.counters().limits.banned, 8);
-    thread::sleep(Duration::from_millis(1100));
-    host.ban_text("198.51.100.5");
-    let all: Vec<_> = host.all().into_iter().map(|it| it.origin).collect();
-    assert_eq!(all, vec![BanOrigin::Api; 5]);
-}
-
-#[test]
-#[ignore = "root"]
-fn a_ban_that_is_over_is_taken_over() {
-    let mut host = Host::with_room(2);
-    host.limit(&[
-        ("new", "5"),
-        ("action", "ban"),
-        ("ban_on", "syn"),
-        ("ban_ttl", "1m,2m"),
-    ]);
-    for round in 0..3 {
-        assert_eq!(begin(&mut host, VICTIM, 1000 * (round + 1), 100), 7);
-        host.now += 60 * SECOND * if round == 0 { 1 } else { 2 };
-    }
-    let limits = host.lab.counters().limits;
-    assert_eq!(
-        (limits.banned, limits.no_room),
-        (3, 0),
-        "one place is enough"
-    );
-    assert_eq!(host.all().len(), 1);
-}
-
-/// Two CPUs find the same moment that a source is too much.
-#[test]
-#[ignore = "root"]
-fn two_cpus_ban_a_source_once() {
-    let sources: u32 = if common::in_kernel_matrix() {
-        200
-    } else {
-        4000
-    };
-    let mut host = Host::with(&[Entry::Xdp], |config| {
-        (config.table.max_flows, config.table.max_flows_v6) = (1000, Some(100));
-        config.bans.max = 10_000;
-    });
-    host.limit(&[
-        ("new", "1"),
-        ("action", "ban"),
-        ("ban_on", "syn"),
-        ("ban_ttl", "1m,1h"),
-    ]);
-    let length = u32::try_from(Spoofed::new().of(0, 1).len()).expect("a frame");
-    host.lab.replayer.set(host.now, length);
-    let lab = &host.lab;
-    common::cpus::on_two_cpus(|thread| {
-        let mut frame = Spoofed::new();
-        for source in 0..sources {
-            for port in 0..8 {
-                let port = u16::try_from(thread * 8 + port + 1).expect("a port");
-                lab.run(frame.of(0x0b00_0000 + source, port));
-            }
-        }
-    });
-    let all = host.all();
-    assert_eq!(host.lab.counters().limits.banned, all.len() as u64);
-    assert_eq!(all.len(), sources as usize);
-    let longest = all.iter().filter_map(|ban| ban.ttl).max();
-    assert!(
-        longest.is_some_and(|ttl| ttl <= Duration::from_secs(60)),
-        "one strike each"
-    );
-}
-
-/// Those that packets make are over at once by the clock of commands, which stands ahead:
-/// what both count of bans comes out even, and so does what packets may have.
-#[test]
-#[ignore = "root"]
-fn taking_out_what_is_over_beside_packets_that_ban_loses_no_count() {
-    let mut host = Host::with(&[Entry::Xdp], |config| {
-        (config.table.max_flows, config.table.max_flows_v6) = (1000, Some(100));
-        config.bans.max = 30;
-    });
-    host.limit(&[
-        ("new", "1"),
-        ("action", "ban"),
-        ("ban_on", "syn"),
-        ("ban_ttl", "1s,1s"),
-    ]);
-    host.now -= 5 * SECOND;
-    let length = u32::try_from(Spoofed::new().of(0, 1).len()).expect("a frame");
-    host.lab.replayer.set(host.now, length);
-    let host = &host;
-    let purged = AtomicU64::new(0);
-    let done = AtomicBool::new(false);
-    common::cpus::on_two_cpus(|thread| {
-        if thread == 0 {
-            while !done.load(Ordering::SeqCst) {
-                let taken = host.bans().purge().expect("purge");
-                purged.fetch_add(taken, Ordering::SeqCst);
-            }
-            return;
-        }
-        let mut frame = Spoofed::new();
-        for n in 0..60_000_u32 {
-            let port = u16::try_from(n % 50_000 + 1).expect("a port");
-            host.lab.run(frame.of(0xcb00_7100 + n % 20, port));
-        }
-        done.store(true, Ordering::SeqCst);
-    });
-    purged.fetch_add(host.bans().purge().expect("purge"), Ordering::SeqCst);
-    let banned = host.lab.counters().limits.banned;
-    assert!(banned > 100, "{banned}");
-    assert_eq!(
-        purged.into_inner(),
-        banned,
-        "each was made once and taken out once"
-    );
-    host.limits().set(None).expect("no limit");
-    let key = 0_u32.to_ne_bytes();
-    let policy = host.lab.datapath.maps.policy.lookup(&key, MapFlags::ANY);
-    let policy = policy.expect("read").expect("it is there");
-    // `active`, `scopes`, `bans`; `kept` and the counts of bans; those by scope, and `made`.
-    for part in [0..64, 1152..3272, 5336..5368] {
-        assert!(
-            policy[part.clone()].iter().all(|byte| *byte == 0),
-            "{part:?}"
-        );
-    }
-}
-
-#[test]
-#[ignore = "root"]
-fn the_reason_of_bans_to_come_is_kept() {
-    let host = &mut Host::new();
-    host.limit(&ON_SYN);
-    // More reasons than there is room for: those of nobody are taken out.
-    for n in 0..16_400 {
-        host.ban(spec("198.51.100.1").reason(format!("for the {n}th time")));
-    }
-    begin(host, VICTIM, 1, 100);
-    let ban = host.banned(VICTIM);
-    assert_eq!(ban.reason, "more connections in 1s than new 5");
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl Bans<'_> {
             added => added.map(|()| true),
         };
         match add() {
-            Err(Errno::E2BIG) if self.purge()? > 0 => Ok(add()?),
+            Err(Errno::E2BIG) if self.purge_beside(u64::from(made(value)))? > 0 => Ok(add()?),
             Err(Errno::E2BIG) => {
                 let room = self.maps.bans.max_entries();
                 let message = format!("there are {room} bans, and room for no more");
@@ -89,10 +89,15 @@ impl Bans<'_> {
     /// # Errors
     /// What the kernel says.
     pub fn purge(&self) -> Result<u64> {
-        let (mut purged, mut taken, mut left) = (0, 0, 0);
+        self.purge_beside(0)
+    }
+
+    /// The same where so many of packets' making are counted that are not in yet.
+    fn purge_beside(&self, pending: u64) -> Result<u64> {
+        let (mut purged, mut taken, mut left) = (0, 0, pending);
         let before = self.policy.made();
         hash::for_each(&self.hash(), |key, value| {
-            if self.is_over(&value) && self.take_over(&key)? {
+            if self.is_over(&value) && self.take_over(&key, &value)? {
                 purged += 1;
                 taken += u64::from(made(&value));
             } else {
@@ -118,12 +123,16 @@ impl Bans<'_> {
 
     /// Takes out an entry that is over; whether it was so still. One that a packet has
     /// taken over meanwhile goes back: for that moment it drops nothing.
-    fn take_over(&self, key: &ct_ban_key) -> Result<bool> {
+    fn take_over(&self, key: &ct_ban_key, seen: &ct_ban) -> Result<bool> {
         let taken = self.hash().take(key).context("take out a ban")?;
         let Some(value) = taken else {
             return Ok(false);
         };
-        if !self.is_over(&value) {
+        // A packet that has written no more than its end finds nothing, and gives up.
+        if !self.is_over(&value) && made(&value) {
+            // Where it was not of packets' making before, that is counted here. If the
+            // packet has done so as well, the next purge mends it.
+            self.policy.count_made(i64::from(!made(seen)));
             match self.hash().put_new(key, &value) {
                 Ok(()) => return Ok(false),
                 // Its source was banned anew in that moment.

@@ -115,7 +115,10 @@ __weak __noinline int ct_limit_begun(struct ct_work *w)
 	return 0;
 }
 
-/* A connection of a fingerprint that is banned is not begun. Returns enum ct_verdict. */
+/*
+ * A connection of a fingerprint that is banned is not begun. No fragment has a fingerprint,
+ * so there is no rest of it to drop. Returns enum ct_verdict.
+ */
 static __always_inline int ct_limit_print(struct ct_work *w)
 {
 	struct ct_cpu *cpu = ct_cpu_of(w->cpu);
@@ -124,7 +127,6 @@ static __always_inline int ct_limit_print(struct ct_work *w)
 	    ct_limit_spared(w, w->pkt.src))
 		return CT_VERDICT_PASS;
 	cpu->drops[CT_DROP_FINGERPRINT] += w->pkt.segs;
-	w->refused = CT_DROPPED;
 	return CT_VERDICT_DROP;
 }
 

@@ -9,7 +9,8 @@
  * takes out what is over by a look and a removal in one, and puts back what a packet has
  * taken over meanwhile. An entry that was taken out while a packet took it over is not
  * there afterwards: then nothing was banned, and the next packet that is too much tries
- * again.
+ * again. The memory of an entry that was taken out is another's at once: so nothing but its
+ * end is written, and taken back, before it was found under its key once more.
  */
 #ifndef CT_LIMIT_BAN_H
 #define CT_LIMIT_BAN_H
@@ -60,29 +61,45 @@ static __always_inline long ct_ban_make(const struct ct_ban_key *key, const stru
 
 /*
  * An entry whose time is up, or that only counts: a dry run ends where it would be a ban.
- * `until` was read before its flags. Returns whether it is ours.
+ * `until` is its end as it was read. Returns whether it is ours.
  */
 static __always_inline int ct_ban_take(const struct ct_ban_key *key, struct ct_ban *there,
 				       __u64 until, const struct ct_ban *ban)
 {
-	there->flags = 0;
+	struct ct_ban *ours;
+
 	if (__sync_val_compare_and_swap(&there->until, until, ban->until) != until)
 		return 0;
-	there->origin = CT_ORIGIN_THRESHOLD;
-	there->note = ban->note;
-	there->since = ban->since;
-	there->then = there->hits = there->bytes = there->last = 0;
-	there->lists = 0;
-	there = bpf_map_lookup_elem(&ct_bans, key);
-	return there && ct_load(&there->until) == ban->until;
+	/* The same one, or what user space has put back. */
+	ours = bpf_map_lookup_elem(&ct_bans, key);
+	if (!ours || ct_load(&ours->until) != ban->until) {
+		__sync_val_compare_and_swap(&there->until, ban->until, until);
+		return 0;
+	}
+	ours->flags = 0;
+	ours->note = ban->note;
+	ours->since = ban->since;
+	ours->then = ours->hits = ours->bytes = ours->last = 0;
+	ours->lists = 0;
+	/* The last: user space takes what has another origin for not taken over. */
+	asm volatile("" ::: "memory");
+	ours->origin = CT_ORIGIN_THRESHOLD;
+	return 1;
+}
+
+/* One ban less of packets' making. The count may be short of one: it never stays below 0. */
+static __always_inline void ct_ban_unmade(void)
+{
+	if ((__s64)__sync_fetch_and_add(&ct_policy.made, -1) <= 0)
+		__sync_fetch_and_add(&ct_policy.made, 1);
 }
 
 /* Whether packets may have one ban more, which is counted if so. */
 static __always_inline int ct_ban_has_room(void)
 {
-	if (__sync_fetch_and_add(&ct_policy.made, 1) < ct_limits.room)
+	if ((__s64)__sync_fetch_and_add(&ct_policy.made, 1) < (__s64)ct_limits.room)
 		return 1;
-	__sync_fetch_and_add(&ct_policy.made, -1);
+	ct_ban_unmade();
 	return 0;
 }
 
@@ -101,9 +118,17 @@ static __always_inline void ct_ban_made(struct ct_work *w, struct ct_cpu *cpu,
 		ct_tell_ban(&w->event, key, ban, CT_EVENT_BAN);
 }
 
+/* May a packet take this ban over? One that lasts only if it counts, and is no list's. */
+static __always_inline int ct_ban_free(const struct ct_ban *there, __u64 until, __u64 boot)
+{
+	if (until && (__s64)(boot - until) >= 0)
+		return 1;
+	return (there->flags & CT_BAN_DRY_RUN) && !there->lists;
+}
+
 /*
- * Bans the source of w->limit.key, unless there is a ban of it that lasts and drops. A
- * share of the room for bans is for those of packets; where it is taken, nothing is banned,
+ * Bans the source of w->limit.key, unless there is a ban of it that lasts and drops, or
+ * that is of a list. A share of the room for bans is for those of packets; where it is taken, nothing is banned,
  * and what is too much is dropped all the same.
  */
 __weak __noinline int ct_limit_ban(struct ct_work *w)
@@ -130,7 +155,7 @@ __weak __noinline int ct_limit_ban(struct ct_work *w)
 	there = bpf_map_lookup_elem(&ct_bans, &key);
 	if (there) {
 		until = ct_load(&there->until);
-		if ((!until || (__s64)(boot - until) < 0) && !(there->flags & CT_BAN_DRY_RUN))
+		if (!ct_ban_free(there, until, boot))
 			return 0;
 		fresh = there->origin != CT_ORIGIN_THRESHOLD;
 	}
@@ -152,7 +177,7 @@ __weak __noinline int ct_limit_ban(struct ct_work *w)
 		return 1;
 	}
 	if (fresh)
-		__sync_fetch_and_add(&ct_policy.made, -1);
+		ct_ban_unmade();
 	/* Another CPU, or a command, was first. */
 	if (error != -EEXIST)
 		cpu->limit[CT_LIMITED_NO_ROOM]++;

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CT_ABI 11
+#define CT_ABI 12
 
 /* Slots in a bucket, and the pairs of nanoseconds everything is counted in. */
 #define CT_SLOTS 15

@@ -130,6 +130,13 @@ fn only_what_begins_is_dropped_and_only_from_whom_it_may_be() {
     assert!(!drops(&mut place, &answer), "a SYN+ACK");
     let other = Shape { ttl: 128, ..syn(4) };
     assert!(!drops(&mut place, &other), "another system");
+    let in_parts = Shape {
+        ip_flags: 0x2000,
+        ..syn(7)
+    };
+    assert!(!drops(&mut place, &in_parts), "the first of fragments");
+    let before = place.lab.counters().drops;
+    assert_eq!((before["fingerprint"], before["threshold"]), (1, 0));
     let frame = frame(&syn(5));
     place.lab.replayer.set(place.now, frame.len() as u32);
     let egress = testrun::run(place.lab.program(Entry::TcIngress), &frame).unwrap();
