@@ -47,6 +47,9 @@ pub(crate) const STRIKES: u32 = define(b"#define CT_LIMIT_STRIKES ");
 pub(crate) const SERVICES: u32 = define(b"#define CT_SERVICES");
 /// Entries of a row of what is known beside the flows.
 pub(crate) const SIDE_WAYS: u32 = define(b"#define CT_SIDE_WAYS");
+/// Of their flags: the handshake has come through, and has been seen.
+pub(crate) const SIDE_THROUGH: u32 = define(b"#define CT_SIDE_THROUGH");
+pub(crate) const SIDE_SHAKEN: u32 = define(b"#define CT_SIDE_SHAKEN");
 /// Where in their flags what one end did begins.
 pub(crate) const SIDE_RST: u32 = define(b"#define CT_SIDE_RST_SHIFT");
 pub(crate) const SIDE_ZERO: u32 = define(b"#define CT_SIDE_ZERO_SHIFT");

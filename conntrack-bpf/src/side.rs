@@ -19,6 +19,8 @@ use crate::defines::HEALTH_ON;
 use crate::defines::HEALTH_RTT;
 use crate::defines::HEALTH_WINDOW;
 use crate::defines::SIDE_RST;
+use crate::defines::SIDE_SHAKEN;
+use crate::defines::SIDE_THROUGH;
 use crate::defines::SIDE_WAYS;
 use crate::defines::SIDE_ZERO;
 use crate::error::Context;
@@ -28,6 +30,7 @@ use crate::key::mix;
 use crate::mapped::Mapped;
 use crate::row::Row;
 use crate::row::Slot;
+use crate::wire::Word;
 use crate::wire::copy;
 use crate::wire::ct_flow;
 use crate::wire::ct_side;
@@ -114,40 +117,52 @@ impl Sides {
         health.rtt_to_server = to_server.filter(|_| rtt);
         health.rtt_to_client = to_client.filter(|_| rtt);
         health.first_byte = known(u64::from(raw.first_byte) * 1000).filter(|_| rtt);
-        health.original = self.end(side, flow, 0, clock);
-        health.reply = self.end(side, flow, 1, clock);
+        // An entry that begins behind the handshake does not have all of its flow.
+        let late = side.flags & (SIDE_THROUGH | SIDE_SHAKEN) == SIDE_THROUGH;
+        let mut groups = self.groups;
+        if late || Word(flow.word).is_lost() {
+            groups &= !(HEALTH_LOSS | HEALTH_WINDOW);
+        }
+        health.original = end(side, flow, 0, groups, clock);
+        health.reply = end(side, flow, 1, groups, clock);
         health
     }
+}
 
-    /// What it says of one end.
-    fn end(&self, side: &ct_side, flow: &ct_flow, dir: usize, clock: &Clock) -> HealthSide {
-        let raw = &side.health.end[dir];
-        let flag = |shift: u32| side.flags & (1 << (shift + dir as u32)) != 0;
-        let mut end = HealthSide::default();
-        end.reset = flag(SIDE_RST);
-        if self.groups & HEALTH_RTT != 0 {
-            end.srtt = known(raw.srtt.into());
-        }
-        if self.groups & HEALTH_LOSS != 0 {
-            end.retransmits = Some(raw.retrans);
-            end.retransmitted_bytes = Some(raw.retrans_bytes);
-            end.out_of_order = Some(raw.reordered);
-            end.duplicate_acks = Some(raw.dup_acks);
-        }
-        if self.groups & HEALTH_WINDOW != 0 {
-            let mut closed = raw.zero_ms;
-            if flag(SIDE_ZERO) {
-                closed = closed.wrapping_add((clock.now() / 1_000_000) as u32);
-            }
-            // The reader's clock is a tick behind that of who closed it.
-            let closed = if closed > u32::MAX / 2 { 0 } else { closed };
-            end.zero_windows = Some(raw.zeros);
-            end.zero_window_time = Some(Duration::from_millis(closed.into()));
-            end.window_min = Some(raw.win_min).filter(|&bytes| bytes != 0);
-            end.window_max = Some(flow.tcp[dir].maxwin).filter(|&bytes| bytes != 0);
-        }
-        end
+/// What it says of one end, of these groups of measures.
+fn end(side: &ct_side, flow: &ct_flow, dir: usize, groups: u32, clock: &Clock) -> HealthSide {
+    let raw = &side.health.end[dir];
+    let flag = |shift: u32| side.flags & (1 << (shift + dir as u32)) != 0;
+    let mut end = HealthSide::default();
+    end.reset = flag(SIDE_RST);
+    if groups & HEALTH_RTT != 0 {
+        end.srtt = known(raw.srtt.into());
     }
+    if groups & HEALTH_LOSS != 0 {
+        end.retransmits = Some(raw.retrans);
+        end.retransmitted_bytes = Some(raw.retrans_bytes);
+        end.out_of_order = Some(raw.reordered);
+        end.duplicate_acks = Some(raw.dup_acks);
+    }
+    if groups & HEALTH_WINDOW != 0 {
+        let closed = closed(raw.zero_ms, flag(SIDE_ZERO), clock.now(), flow.start);
+        end.zero_windows = Some(raw.zeros);
+        end.zero_window_time = Some(closed);
+        end.window_min = Some(raw.win_min).filter(|&bytes| bytes != 0);
+        end.window_max = Some(flow.tcp[dir].maxwin).filter(|&bytes| bytes != 0);
+    }
+    end
+}
+
+/// How long a window was closed until now: `ct_health_end.zero_ms`, from which the time it
+/// was closed at is missing while it is. The two change one after the other, and our clock
+/// is a tick behind that of who closed it: what cannot be is 0.
+fn closed(zero_ms: u32, is_closed: bool, now: u64, start: u64) -> Duration {
+    const MS: u64 = 1_000_000;
+    let since = if is_closed { now / MS } else { 0 };
+    let closed = u64::from(zero_ms.wrapping_add(since as u32));
+    let most = (age(now, start) / MS + 1).min(u64::from(u32::MAX / 2));
+    Duration::from_millis(if closed > most { 0 } else { closed })
 }
 
 /// What was sent again of so many packets, parts per million.
@@ -173,4 +188,26 @@ fn tag(hash: u64, start: u64) -> u64 {
 pub(crate) fn rows(entries: u64) -> u32 {
     let rows = entries.div_ceil(SIDE_WAYS.into()).max(1);
     u32::try_from(rows).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn no_window_is_closed_for_longer_than_its_flow_lives() {
+        let (start, now) = (5_000 * MS, 9_000 * MS);
+        let ms = |zero_ms, is_closed| closed(zero_ms, is_closed, now, start).as_millis();
+        let since = 7_000_u32.wrapping_neg();
+        assert_eq!(ms(since, true), 2_000);
+        assert_eq!(ms(500, false), 500);
+        assert_eq!(ms(since.wrapping_add(300), true), 2_300);
+        // One of the two has changed and the other has not.
+        assert_eq!(ms(since, false), 0);
+        assert_eq!(ms(500, true), 0);
+        // Closed by a clock that is ahead of ours.
+        assert_eq!(ms(9_004_u32.wrapping_neg(), true), 0);
+    }
 }

@@ -310,6 +310,7 @@ impl Word {
     const TMO_SHIFT: u32 = 12;
     const TMO: u64 = 0x3f << Self::TMO_SHIFT;
     const LEFT: u64 = 1 << 7;
+    const LIBERAL: u64 = 3 << 24;
     const MOVED: u64 = 1 << 30;
     const ARRIVED: u64 = 1 << 31;
     const GEN: u64 = 0xffff << 48;
@@ -343,6 +344,11 @@ impl Word {
 
     pub(crate) fn assured(self) -> bool {
         self.0 & Self::ASSURED != 0
+    }
+
+    /// Of a direction the history is lost, so its numbers are not followed closely.
+    pub(crate) fn is_lost(self) -> bool {
+        self.0 & Self::LIBERAL != 0
     }
 
     /// The opener is the key's higher end.

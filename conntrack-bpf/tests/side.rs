@@ -134,6 +134,54 @@ fn floods_push_out_their_like_only() {
     }
 }
 
+/// Also connections that are over.
+#[test]
+#[ignore = "root"]
+fn floods_leave_what_is_over() {
+    let mut lab = lab(4);
+    for number in 0..4 {
+        let (a, b) = (client(number), server());
+        shake(&mut lab, TIME, a, b);
+        let over = Packet::tcp(a, b).flags(RST | ACK).seq(101).ack(901);
+        lab.send_at(TIME + SECOND, &over);
+    }
+    for number in 100..200 {
+        lab.send_at(TIME + 2 * SECOND, &syn(client(number), server()));
+        lab.send_at(TIME + 3 * SECOND, &syn(client(number), server()));
+    }
+    for number in 0..4 {
+        let found = health(&lab, TIME + 4 * SECOND, client(number), server());
+        assert!(found.is_some_and(|it| it.duration.is_some()), "{number}");
+    }
+}
+
+/// What comes back does not know what was counted before.
+#[test]
+#[ignore = "root"]
+fn who_comes_back_has_no_counts() {
+    let mut lab = lab(4);
+    for number in 0..5 {
+        let at = TIME + i64::from(number) * 5 * SECOND;
+        shake(&mut lab, at, client(number), server());
+    }
+    let at = TIME + 30 * SECOND;
+    assert_eq!(health(&lab, at, client(0), server()), None);
+    for number in [0, 4] {
+        let data = Packet::tcp(client(number), server()).flags(ACK | PSH);
+        let data = data.seq(101).ack(901).payload(10);
+        lab.send_at(at, &data);
+        lab.send_at(at + SECOND, &data);
+    }
+    let sent = |number| {
+        let found = health(&lab, at + SECOND, client(number), server());
+        found.expect("an entry").original
+    };
+    assert_eq!(sent(0).retransmits, None);
+    assert_eq!((sent(0).loss_ppm, sent(0).zero_windows), (None, None));
+    assert_eq!(sent(4).retransmits, Some(1));
+    assert_eq!(sent(4).zero_windows, Some(0));
+}
+
 #[test]
 #[ignore = "root"]
 fn who_was_not_looked_at_for_longest_makes_room() {

@@ -41,8 +41,8 @@ impl Default for HealthConfig {
 }
 
 /// How a TCP connection is doing, seen from where the tracker is. What is `None` is not
-/// known: nothing of it has been seen, or its group of measures is off. README.md has the
-/// rules.
+/// known: nothing of it has been seen, the connection was picked up in mid-stream, or its
+/// group of measures is off. README.md has the rules.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -98,7 +98,7 @@ pub struct HealthSide {
     pub window_min: Option<u32>,
     /// The largest window, in bytes.
     pub window_max: Option<u32>,
-    /// It has sent a RST.
+    /// It has sent a RST that closed the connection.
     pub reset: bool,
 }
 

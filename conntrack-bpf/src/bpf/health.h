@@ -9,6 +9,7 @@
 #define CT_HEALTH_H
 
 #include "flow.h"
+#include "tcp_reset.h"
 #include "tcp_window.h"
 #include "work.h"
 
@@ -22,6 +23,17 @@
 #define CT_DUE_BYTE   64  /* the first byte of the answer */
 #define CT_DUE_FIN    128 /* this end's FIN */
 #define CT_DUE_RST    256 /* this end's RST */
+
+/*
+ * Not for flows that were picked up in mid-stream: their windows have no known scale, and
+ * what their ends sent is not followed closely.
+ */
+#define CT_DUE_FOLLOWED (CT_DUE_AGAIN | CT_DUE_GAP | CT_DUE_ACK | CT_DUE_WINDOW)
+
+static __always_inline int ct_health_lost(__u64 word)
+{
+	return !!(word & (3ULL << CT_W_LIBERAL_SHIFT));
+}
 
 /* Ticks that are timed: one in so many, a power of two. Others cost a look at the packet. */
 #define CT_HEALTH_TICKS 8
@@ -86,6 +98,8 @@ static __always_inline __u32 ct_health_look(struct ct_work *w, const struct ct_f
 	due = ct_forget(&w->fx, due);
 	if (!due)
 		return 0;
+	if (ct_health_lost(flow->word))
+		due &= ~CT_DUE_FOLLOWED;
 	w->health.due = due;
 	ct_health_keep(w, flow, flow->word, dir);
 	return due & CT_DUE_BYTE ? CT_W_FIRST_BYTE : 0;
@@ -131,12 +145,11 @@ __weak __noinline int ct_health_step(struct ct_work *w, struct ct_flow *flow, __
 	    !(flags & (CT_TCP_SYN | CT_TCP_RST)))
 		w->fx.word |= ct_health_look(w, flow, dir);
 	/* A FIN acknowledges nothing anew, and is no duplicate. */
-	due = w->health.due;
 	if (flags & CT_TCP_FIN)
-		due &= ~CT_DUE_ACK;
+		w->health.due &= ~CT_DUE_ACK;
 	if (state == CT_TCP_SYN_SENT || state == CT_TCP_SYN_RECV)
 		ct_health_shake(w, flow, dir);
-	due |= w->health.due;
+	due = w->health.due;
 	if (w->fx.answer == CT_ACCEPT && (flags & CT_TCP_FIN)) {
 		__u32 end = ct_segment_end(&w->pkt, flags);
 
@@ -144,8 +157,10 @@ __weak __noinline int ct_health_step(struct ct_work *w, struct ct_flow *flow, __
 		if (!w->pkt.payload && !ct_after(end, flow->tcp[dir].end))
 			due |= CT_DUE_AGAIN;
 	}
-	if (w->fx.answer == CT_ACCEPT && (flags & CT_TCP_RST))
+	if (w->fx.answer == CT_ACCEPT && (flags & CT_TCP_RST) && w->fx.rst != CT_RST_KEEP)
 		due |= CT_DUE_RST;
+	if (ct_health_lost(w->taken_word))
+		due &= ~CT_DUE_FOLLOWED;
 	if (!due)
 		return 0;
 	w->health.due = due;

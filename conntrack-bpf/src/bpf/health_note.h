@@ -10,12 +10,9 @@
 #ifndef CT_HEALTH_NOTE_H
 #define CT_HEALTH_NOTE_H
 
-#include "health.h"
+#include "health_gap.h"
 #include "health_sum.h"
 #include "side.h"
-
-/* A gap that is filled so soon was left by a packet that another has overtaken. */
-#define CT_HEALTH_SOON_NS 3000000
 
 /* An echo that takes longer, four seconds in units of 1,024 ns, is none. */
 #define CT_HEALTH_LOST (1U << 22)
@@ -35,12 +32,6 @@ static __always_inline __u32 ct_health_ms(__u64 now)
 	return now / 1000000;
 }
 
-/* Units of 1,024 ns. */
-static __always_inline __u32 ct_health_units(__u64 now)
-{
-	return now >> 10;
-}
-
 static __always_inline void ct_health_shaken(struct ct_work *w, struct ct_side *side, __u64 now)
 {
 	__sync_fetch_and_or(&side->flags, CT_SIDE_SHAKEN);
@@ -52,92 +43,15 @@ static __always_inline void ct_health_shaken(struct ct_work *w, struct ct_side *
 	w->health.sum.rtt = 1 + ct_bucket_of(ct_health_ns(w->health.start, now) >> 10);
 }
 
-/* How long after a gap was left a segment that fills it can have been sent again. */
-static __always_inline __u64 ct_health_soon(const struct ct_health *health)
-{
-	__u64 rtt[CT_DIRS], whole;
-
-	for (int dir = 0; dir < CT_DIRS; dir++)
-		rtt[dir] = health->end[dir].srtt ? health->end[dir].srtt : health->rtt[dir];
-	whole = rtt[CT_ORIGINAL] && rtt[CT_REPLY] ? rtt[CT_ORIGINAL] + rtt[CT_REPLY] : 0;
-	/* Half: the handshake may have been slower than what comes after it. */
-	whole /= 2;
-	return whole > CT_HEALTH_SOON_NS ? whole : CT_HEALTH_SOON_NS;
-}
-
-/*
- * Takes what a segment carries out of the gap it begins in. Returns when that gap was left,
- * in units and with the direction in the lowest bit; 0: it is in none that is known.
- */
-static __always_inline __u32 ct_health_fill(struct ct_health *health, __u32 seq, __u32 end,
-					    __u32 dir)
-{
-	for (int i = 0; i < CT_HOLES; i++) {
-		struct ct_hole *hole = &health->holes[i];
-
-		if (hole->from == hole->to || (hole->time & 1) != dir ||
-		    ct_before(seq, hole->from) || !ct_before(seq, hole->to))
-			continue;
-		if (seq != hole->from)
-			hole->to = seq;
-		else
-			hole->from = ct_before(end, hole->to) ? end : hole->to;
-		return hole->time;
-	}
-	return 0;
-}
-
-/* Data beyond what came last: something is missing, so far. */
-static __always_inline void ct_health_jump(const struct ct_work *w, struct ct_health *health,
-					   __u32 dir, __u64 now)
-{
-	struct ct_hole *hole = &health->holes[ct_index(health->hole_next, CT_HOLES)];
-
-	hole->from = w->health.end;
-	hole->to = w->pkt.seq;
-	hole->time = (ct_health_units(now) & ~1U) | dir;
-	health->hole_next = health->hole_next + 1 < CT_HOLES ? health->hole_next + 1 : 0;
-}
-
-/*
- * Data that does not begin where its sender's last ended. What fills a gap sooner than it
- * can have been sent again was overtaken; all other data that is not new was sent again,
- * but for the one byte of a keep-alive.
- */
-static __always_inline void ct_health_gap(struct ct_work *w, struct ct_health *health, __u32 dir,
-					  __u64 now)
-{
-	struct ct_health_end *end = &health->end[dir];
-	__u32 seq = w->pkt.seq, payload = w->pkt.payload, segs = w->pkt.segs;
-	__u32 below = w->health.end - seq, filled;
-
-	if ((__s32)below < 0) {
-		ct_health_jump(w, health, dir, now);
-		return;
-	}
-	if (payload == 1 && below == 1)
-		return;
-	filled = ct_health_fill(health, seq, seq + payload, dir);
-	if (below < payload) {
-		segs = ((__u64)below * segs + payload - 1) / payload;
-		payload = below;
-	}
-	if (filled &&
-	    (__u64)(ct_health_units(now) - (filled & ~1U)) << 10 < ct_health_soon(health)) {
-		__sync_fetch_and_add(&end->reordered, segs);
-		return;
-	}
-	__sync_fetch_and_add(&end->retrans, segs);
-	__sync_fetch_and_add(&end->retrans_bytes, payload);
-	w->health.sum.retrans = segs;
-}
-
 static __always_inline void ct_health_window(struct ct_work *w, struct ct_side *side, __u32 dir,
 					     __u64 now)
 {
 	struct ct_health_end *end = &side->health.end[dir];
 	__u32 closed = 1U << (CT_SIDE_ZERO_SHIFT + dir), win = w->health.win;
 
+	/* Over: no segment would tell that it opens again. */
+	if (side->flags & CT_SIDE_ENDED)
+		return;
 	if (!w->pkt.window) {
 		if (!(__sync_fetch_and_or(&side->flags, closed) & closed)) {
 			w->health.sum.zeros = 1;

@@ -5,9 +5,9 @@
  * hash of the flow's key. An entry's tag is made of all bits of that hash and of the flow's
  * beginning: the next flow of the same tuple has another, and a flow that moves to another
  * table keeps its own. Nobody has to take an entry out: where there is no room, one makes
- * room: first whose handshake has not come through, then who has ended, then the others,
- * but not for a flow whose own handshake has not come through. So a flood of SYNs pushes
- * out its like only. Among equals it is who was not looked at for longest.
+ * room: first whose handshake has not come through, then who has ended, then the others;
+ * for a flow whose own handshake has not come through, only the first. So a flood of SYNs
+ * pushes out its like only. Among equals it is who was not looked at for longest.
  *
  * Races. Who claims an entry makes its tag CT_SIDE_BUSY by compare-and-swap, wipes it, and
  * stores the new tag by an exchange. Two CPUs may so give one flow two entries of the row.
@@ -120,7 +120,7 @@ static __always_inline int ct_side_choose(struct ct_work *w, struct ct_side_row 
 		w->side.way = i;
 		w->side.old = tag;
 	}
-	return best != ~0ULL && (w->side.through || best >> 32 < CT_WORTH_LIVE);
+	return best != ~0ULL && (w->side.through || best >> 32 < CT_WORTH_ENDED);
 }
 
 static __always_inline void ct_side_wipe(struct ct_side *side, __u64 now)

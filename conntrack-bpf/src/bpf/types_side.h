@@ -40,7 +40,7 @@ struct ct_health {
 	__u64 ended;		     /* the second FIN, or the first RST: CLOCK_MONOTONIC ns */
 	__u32 rtt[2]; /* ns, the handshake's: SYN to SYN+ACK, and from there to the ACK; 0: none */
 	__u32 first_byte; /* us, from the SYN to the first byte of the answer; 0: none yet */
-	__u32 hole_next;  /* index of the hole that is overwritten next */
+	__u32 hole_next;  /* index of the hole that makes room next */
 	struct ct_hole holes[CT_HOLES];
 	__u32 reserved;
 };
