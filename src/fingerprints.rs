@@ -1,13 +1,17 @@
 //! What SYNs and SYN+ACKs have told of the systems that sent them.
 
+use std::collections::HashMap;
 use std::iter::FusedIterator;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use conntrack_bpf::prints::Signatures;
 use conntrack_bpf::prints::Sources;
 use conntrack_core::Fingerprint;
 use conntrack_core::FingerprintBan;
+use conntrack_core::Flow;
+use conntrack_core::FlowFingerprint;
 use conntrack_core::SourceFingerprint;
 use conntrack_core::p0f::Kind;
 
@@ -73,6 +77,47 @@ impl Iterator for FingerprintSources {
 
 impl FusedIterator for FingerprintSources {}
 
+/// What fingerprints the ids of flows stand for
+/// ([`Flow::fingerprint_ids`](conntrack_core::Flow)): all that were known at a moment, of
+/// some 200 bytes each.
+///
+/// ```no_run
+/// # fn main() -> Result<(), conntrack::Error> {
+/// let tracker = conntrack::Tracker::open("default")?;
+/// let names = tracker.fingerprint_names()?;
+/// for flow in tracker.flows() {
+///     let mut flow = flow?;
+///     names.name(&mut flow);
+///     let client = flow.fingerprint.and_then(|ends| ends.original);
+///     println!("{}", client.as_deref().unwrap_or("?"));
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct FingerprintNames {
+    by_id: HashMap<u64, Arc<str>>,
+}
+
+impl FingerprintNames {
+    pub(crate) fn of(fingerprints: Fingerprints) -> Result<Self> {
+        let named = fingerprints.map(|it| {
+            let it = it?;
+            Ok((it.id, Arc::from(it.signature.to_string())))
+        });
+        let by_id = named.collect::<Result<_>>()?;
+        Ok(Self { by_id })
+    }
+
+    /// Fills [`Flow::fingerprint`] in by the ids that the flow has.
+    pub fn name(&self, flow: &mut Flow) {
+        let ends = flow.fingerprint_ids.map(|id| self.by_id.get(&id).cloned());
+        flow.fingerprint = match ends {
+            [None, None] => None,
+            [original, reply] => Some(FlowFingerprint { original, reply }),
+        };
+    }
+}
+
 fn parts<W>(made: Result<W>) -> (Option<W>, Option<Error>) {
     match made {
         Ok(walk) => (Some(walk), None),
@@ -104,6 +149,14 @@ impl Tracker {
     /// ```
     pub fn fingerprints(&self) -> Fingerprints {
         Fingerprints::new(self.instance().signatures())
+    }
+
+    /// What the ids of flows stand for: all fingerprints there are, read once.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn fingerprint_names(&self) -> Result<FingerprintNames> {
+        FingerprintNames::of(self.fingerprints())
     }
 
     /// The last signature of each source, as a client and as a server. As

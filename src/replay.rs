@@ -16,6 +16,7 @@ use conntrack_core::Flow;
 use conntrack_core::FlowFilter;
 use conntrack_core::FlowKey;
 
+use crate::FingerprintNames;
 use crate::FingerprintSources;
 use crate::Fingerprints;
 use crate::Flows;
@@ -62,7 +63,8 @@ impl Replay {
     /// them.
     pub fn new(config: Config) -> Result<Self> {
         config.validate()?;
-        let options = LoadOptions::new(&config).replay().entries(&[Entry::Xdp]);
+        let options = LoadOptions::new(&config).replay().every_print();
+        let options = options.entries(&[Entry::Xdp]);
         let datapath = Datapath::load(&options)?;
         Ok(Self {
             replayer: Replayer::new(&datapath)?,
@@ -109,6 +111,15 @@ impl Replay {
     /// [`Tracker::fingerprints`](crate::Tracker::fingerprints).
     pub fn fingerprints(&self) -> Fingerprints {
         Fingerprints::new(Ok(Signatures::new(&self.datapath.maps, self.clock())))
+    }
+
+    /// What the ids of flows stand for; see
+    /// [`Tracker::fingerprint_names`](crate::Tracker::fingerprint_names).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn fingerprint_names(&self) -> Result<FingerprintNames> {
+        FingerprintNames::of(self.fingerprints())
     }
 
     /// The last signature of each source; see

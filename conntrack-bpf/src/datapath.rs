@@ -51,6 +51,7 @@ pub struct LoadOptions {
     pub(crate) fingerprints: FingerprintsConfig,
     pub(crate) ports: PortsConfig,
     pub(crate) replay: bool,
+    pub(crate) every_print: bool,
     pub(crate) single_buffer: bool,
     pub(crate) entries: Vec<Entry>,
 }
@@ -68,6 +69,7 @@ impl LoadOptions {
             fingerprints: config.fingerprints,
             ports: config.ports,
             replay: false,
+            every_print: false,
             single_buffer: false,
             entries: Entry::ALL.to_vec(),
         }
@@ -85,6 +87,14 @@ impl LoadOptions {
     #[must_use]
     pub fn replay(mut self) -> Self {
         self.replay = true;
+        self
+    }
+
+    /// All fingerprints and sources are recorded, however many of them are new at once:
+    /// for packets that are not to be kept up with.
+    #[must_use]
+    pub fn every_print(mut self) -> Self {
+        self.every_print = true;
         self
     }
 

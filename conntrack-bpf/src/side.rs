@@ -31,6 +31,7 @@ use crate::mapped::Mapped;
 use crate::row::Row;
 use crate::row::Slot;
 use crate::wire::Word;
+use crate::wire::bytes_of;
 use crate::wire::copy;
 use crate::wire::ct_flow;
 use crate::wire::ct_side;
@@ -82,6 +83,10 @@ impl Sides {
         let Some(side) = self.find(row.key().hash(seed), start) else {
             return;
         };
+        flow.fingerprint_ids = side.print;
+        if is_untold(&side) {
+            return;
+        }
         let mut health = self.health(&side, row.raw(), clock);
         health.original.loss_ppm = loss(&health.original, flow.original.packets);
         health.reply.loss_ppm = loss(&health.reply, flow.reply.packets);
@@ -163,6 +168,12 @@ fn closed(zero_ms: u32, is_closed: bool, now: u64, start: u64) -> Duration {
     let closed = u64::from(zero_ms.wrapping_add(since as u32));
     let most = (age(now, start) / MS + 1).min(u64::from(u32::MAX / 2));
     Duration::from_millis(if closed > most { 0 } else { closed })
+}
+
+/// Whether nothing was noted of a connection's health: it has an entry because its
+/// handshake has begun.
+fn is_untold(side: &ct_side) -> bool {
+    side.flags == 0 && bytes_of(&side.health).iter().all(|byte| *byte == 0)
 }
 
 /// What was sent again of so many packets, parts per million.

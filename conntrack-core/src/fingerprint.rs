@@ -1,6 +1,7 @@
 //! What SYNs and SYN+ACKs have told of their senders, as a tracker keeps it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::config::check_range;
 use crate::key::Endpoint;
@@ -104,6 +105,19 @@ impl SourceFingerprint {
     }
 }
 
+/// The signatures of a TCP connection's ends, in p0f's form (the text of a
+/// [`Signature`]); one is `None` if its segment was not seen, or its signature has gone.
+#[derive(Clone, Eq, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct FlowFingerprint {
+    /// Of the client's SYN.
+    #[cfg_attr(feature = "serde", serde(with = "shared"))]
+    pub original: Option<Arc<str>>,
+    /// Of the server's SYN+ACK.
+    #[cfg_attr(feature = "serde", serde(with = "shared"))]
+    pub reply: Option<Arc<str>>,
+}
+
 /// A ban of a fingerprint: of the SYNs that would begin a connection and that a pattern
 /// fits.
 #[derive(Clone, Eq, PartialEq, Debug)]
@@ -192,5 +206,29 @@ impl Default for FingerprintsConfig {
             max_signatures: 4096,
             max_sources: 16_384,
         }
+    }
+}
+
+/// A text that many rows share.
+#[cfg(feature = "serde")]
+mod shared {
+    use std::sync::Arc;
+
+    use serde::Deserialize;
+    use serde::Deserializer;
+    use serde::Serialize;
+    use serde::Serializer;
+
+    pub(super) fn serialize<S: Serializer>(
+        text: &Option<Arc<str>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        text.as_deref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Arc<str>>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.map(Arc::from))
     }
 }

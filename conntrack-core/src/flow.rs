@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fingerprint::FlowFingerprint;
 use crate::format::arrow;
 use crate::format::human_bytes;
 use crate::health::Health;
@@ -149,6 +150,13 @@ pub struct Flow {
     pub interface: Option<Arc<str>>,
     /// How it is doing, if it is TCP and this is known.
     pub health: Option<Health>,
+    /// By which names fingerprints know its ends' SYN and SYN+ACK
+    /// ([`Fingerprint::id`](crate::Fingerprint::id)), the original direction's first; 0 if
+    /// that is not known. JSON does not carry it.
+    pub fingerprint_ids: [u64; 2],
+    /// The signatures of its ends, if it is TCP, somebody asked for them, and they are
+    /// known.
+    pub fingerprint: Option<FlowFingerprint>,
 }
 
 impl Flow {
@@ -175,6 +183,8 @@ impl Flow {
             ifindex: 0,
             interface: None,
             health: None,
+            fingerprint_ids: [0; 2],
+            fingerprint: None,
         }
     }
 

@@ -13,6 +13,7 @@ use serde::de::Error as _;
 use serde::de::IgnoredAny;
 use serde::ser::SerializeStruct;
 
+use crate::fingerprint::FlowFingerprint;
 use crate::flow::Flow;
 use crate::flow::FlowState;
 use crate::flow::Side;
@@ -46,6 +47,7 @@ struct FlowJson<'a> {
     #[serde(borrow)]
     interface: Option<Cow<'a, str>>,
     health: Option<Health>,
+    fingerprint: Option<FlowFingerprint>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -139,7 +141,7 @@ impl Serialize for Flow {
             ["UNREPLIED", "ASSURED"]
         };
         // The order is part of the contract.
-        let mut json = serializer.serialize_struct("Flow", 13)?;
+        let mut json = serializer.serialize_struct("Flow", 14)?;
         json.serialize_field("family", self.family.name())?;
         json.serialize_field("protocol", self.protocol.name().unwrap_or("unknown"))?;
         json.serialize_field("protonum", &self.protocol.0)?;
@@ -153,13 +155,15 @@ impl Serialize for Flow {
         json.serialize_field("duration_ns", &nanos(self.duration))?;
         json.serialize_field("interface", &self.interface.as_deref())?;
         json.serialize_field("health", &self.health)?;
+        json.serialize_field("fingerprint", &self.fingerprint)?;
         json.end()
     }
 }
 
 impl<'de> Deserialize<'de> for Flow {
     /// Reads what is written. JSON does not carry the interface's index, GRE
-    /// keys and the fraction of the timeout's second: they come back as 0.
+    /// keys, the fraction of the timeout's second and the names of fingerprints: they come
+    /// back as 0.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = FlowJson::deserialize(deserializer)?;
         let protocol = Protocol(json.protonum);
@@ -183,6 +187,7 @@ impl<'de> Deserialize<'de> for Flow {
         flow.duration = Duration::from_nanos(json.duration_ns);
         flow.interface = json.interface.map(|name| Arc::from(&*name));
         flow.health = json.health;
+        flow.fingerprint = json.fingerprint;
         Ok(flow)
     }
 }

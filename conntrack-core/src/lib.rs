@@ -104,6 +104,7 @@ pub use event::What;
 pub use fingerprint::Fingerprint;
 pub use fingerprint::FingerprintBan;
 pub use fingerprint::FingerprintsConfig;
+pub use fingerprint::FlowFingerprint;
 pub use fingerprint::Seen;
 pub use fingerprint::SourceFingerprint;
 pub use flow::Direction;

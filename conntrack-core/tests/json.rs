@@ -9,6 +9,7 @@ use std::time::Duration;
 use conntrack_core::Counters;
 use conntrack_core::Family;
 use conntrack_core::Flow;
+use conntrack_core::FlowFingerprint;
 use conntrack_core::Health;
 use conntrack_core::Hook;
 use conntrack_core::Hooks;
@@ -119,7 +120,7 @@ fn a_tcp_flow_is_the_contract_to_the_letter() {
             r#""tcp":{"flags":16,"seq":4294967295,"ack":2,"window":65535}},"#,
             r#""start":"2026-11-20T17:52:37.123456789Z","#,
             r#""last_seen":"2026-11-20T17:52:37.124691356Z","#,
-            r#""duration_ns":1234567,"interface":"eth0","health":null}"#,
+            r#""duration_ns":1234567,"interface":"eth0","health":null,"fingerprint":null}"#,
         )
     );
 }
@@ -240,6 +241,32 @@ fn health_is_the_contract_to_the_letter() {
         ("/health/rtt_to_server_ns", json!(-1)),
         ("/health/original/retransmits", json!(1_u64 << 32)),
         ("/health/reply/reset", Value::Null),
+    ] {
+        let broken = changed(&value, pointer, Some(new));
+        assert!(!validator.is_valid(&broken), "{pointer}");
+    }
+}
+
+#[test]
+fn fingerprints_of_flows_are_the_contract_to_the_letter() {
+    let client = "4:64+0:0:1460:mss*44,10:mss,sok,ts,nop,ws:df,id+:0";
+    let mut flow = common::tcp();
+    flow.fingerprint = Some(FlowFingerprint {
+        original: Some(client.into()),
+        reply: None,
+    });
+    let value = to_value(&flow).unwrap();
+    let contract = json!({"original": client, "reply": null});
+    assert_eq!(value["fingerprint"], contract);
+    let validator = validator(FLOW);
+    assert_valid(&validator, &value);
+    assert_closed(&validator, &value, &[]);
+    let back: Flow = serde_json::from_value(value.clone()).unwrap();
+    assert_eq!(back.fingerprint, flow.fingerprint);
+    for (pointer, new) in [
+        ("/fingerprint", json!({})),
+        ("/fingerprint", json!(client)),
+        ("/fingerprint/reply", json!("?")),
     ] {
         let broken = changed(&value, pointer, Some(new));
         assert!(!validator.is_valid(&broken), "{pointer}");

@@ -51,6 +51,8 @@ const volatile __u32 cfg_realtime = 0;
 
 /* 1: SYNs and SYN+ACKs are counted by what they tell of their sender; print.h. */
 const volatile __u32 cfg_prints = 1;
+/* 1: of what is new all is recorded, however much comes at once. */
+const volatile __u32 cfg_print_all = 0;
 
 /* Changed while packets run: one word at a time, each read on its own. */
 struct ct_settings ct_settings SEC(".data.settings") = {};

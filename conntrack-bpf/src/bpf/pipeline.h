@@ -147,6 +147,8 @@ static __always_inline enum ct_verdict ct_track_flow(struct ct_work *w, struct c
 		if (next == CT_PUBLISH) {
 			w->begun = 0;
 			next = v6 ? ct_announce6(w) : ct_announce4(w);
+			if (w->begun)
+				ct_print_taken(w, w->pkt.now, CT_ORIGINAL, 1);
 			if (ct_port_is_due(w))
 				ct_port_reached(w);
 		}

@@ -11,13 +11,15 @@
  * put it in, and one of their packets is not counted. The record of a source is never
  * changed in place, for that would be torn: where it differs the entry is put in anew, and
  * packets that come meanwhile on other CPUs are not counted. The last source of a signature
- * is written by one CPU at a time; one that finds another at it leaves it to that.
+ * is written by one CPU at a time; one that finds another at it leaves it to that. A flow
+ * keeps a record's id, one word for each end, of whoever wrote last.
  */
 #ifndef CT_PRINT_H
 #define CT_PRINT_H
 
 #include "key.h"
 #include "print_walk.h"
+#include "side.h"
 #include "work.h"
 #include "stats.h"
 
@@ -28,6 +30,8 @@ static __always_inline int ct_print_room(struct ct_work *w, enum ct_unprinted wh
 	__u32 most = which == CT_UNPRINTED_SOURCE ? CT_PRINT_NEW_SOURCES : CT_PRINT_NEW;
 	struct ct_cpu *cpu;
 
+	if (cfg_print_all)
+		return 1;
 	if (w->print_slice != slice) {
 		w->print_slice = slice;
 		w->print_new[CT_UNPRINTED_SIGNATURE] = 0;
@@ -169,6 +173,33 @@ __weak __noinline int ct_print_answers(struct ct_work *w)
 	return 0;
 }
 
+/* Before a flow that began then is changed by a segment: whether it accepts it. */
+static __always_inline void ct_print_taken(struct ct_work *w, __u64 start, enum ct_dir dir,
+					   int accepted)
+{
+	if (!cfg_prints || !ct_side_on() || !(w->pkt.tcp_flags & CT_TCP_SYN))
+		return;
+	w->frame.syn.start = start;
+	w->frame.syn.dir = dir & 1;
+	w->frame.syn.taken = accepted;
+}
+
+/* Keeps w's record as that of an end of its flow. */
+__weak __noinline int ct_print_flow(struct ct_work *w)
+{
+	struct ct_side *side;
+
+	if (!w || !ct_side_on() || !w->frame.syn.taken)
+		return 0;
+	ct_side_begin(w, w->frame.syn.start, 0);
+	if (!ct_side_take(w))
+		return 0;
+	side = ct_side_of(w);
+	if (side)
+		side->print[w->frame.syn.dir & 1] = ct_print_id(&w->frame.syn.print);
+	return 0;
+}
+
 /* A segment with SYN has passed. */
 __weak __noinline int ct_print(struct ct_work *w)
 {
@@ -178,7 +209,8 @@ __weak __noinline int ct_print(struct ct_work *w)
 	if (w->frame.syn.print.bits & CT_P_SYNACK)
 		ct_print_answers(w);
 	ct_print_signature(w);
-	return ct_print_sender(w);
+	ct_print_sender(w);
+	return ct_print_flow(w);
 }
 
 #endif

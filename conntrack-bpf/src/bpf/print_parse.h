@@ -96,6 +96,7 @@ static __always_inline void ct_syn_take(const struct ct_mem *m, struct ct_frame 
 					struct ct_pkt *pkt, __u32 header)
 {
 	f->syn.there = CT_SYN_NONE;
+	f->syn.taken = 0;
 	if (f->fragmented || (pkt->tcp_flags & (CT_TCP_FIN | CT_TCP_RST)))
 		return;
 	f->syn.end = header;

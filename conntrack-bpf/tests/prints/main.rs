@@ -13,6 +13,7 @@ mod crafted;
 #[path = "../../../conntrack-core/tests/p0f/filed.rs"]
 mod filed;
 mod flood;
+mod flows;
 mod place;
 #[path = "../../../conntrack-core/tests/p0f/probe.rs"]
 mod probe;

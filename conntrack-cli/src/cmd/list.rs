@@ -4,12 +4,14 @@ use std::io;
 use std::io::Write;
 use std::process::ExitCode;
 
+use conntrack::FingerprintNames;
 use conntrack::Tracker;
 use conntrack_core::FlowFilter;
 use conntrack_core::FlowKey;
 
 use super::Context;
 use super::show::show;
+use super::show::shows_fingerprints;
 use crate::args::Format;
 use crate::args::ListArgs;
 use crate::failure::Failure;
@@ -71,12 +73,17 @@ fn once(
     args: &ListArgs,
     rows: Option<usize>,
 ) -> Result<u64, Failure> {
+    let names = match shows_fingerprints(args.view.output) {
+        true => tracker.fingerprint_names()?,
+        false => FingerprintNames::default(),
+    };
     let Some(key) = key else {
         let flows = tracker.flows().filter_flows(filter.clone());
-        return show(flows, &args.view, rows);
+        return show(flows, &names, &args.view, rows);
     };
     let found = tracker.flow(key)?.filter(|flow| filter.matches(flow));
-    show(found.map(Ok::<_, Failure>).into_iter(), &args.view, rows)
+    let found = found.map(Ok::<_, Failure>).into_iter();
+    show(found, &names, &args.view, rows)
 }
 
 /// Clears the screen, or leaves a line between two tables; how many rows a

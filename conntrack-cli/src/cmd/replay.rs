@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use conntrack::FingerprintNames;
 use conntrack::Replay;
 use conntrack_core::Counters;
 use conntrack_core::Stats;
@@ -17,6 +18,7 @@ use nix::errno::Errno;
 use super::Context;
 use super::fingerprints;
 use super::show::show;
+use super::show::shows_fingerprints;
 use crate::args::By;
 use crate::args::FingerprintFormat;
 use crate::args::FingerprintOrder;
@@ -54,7 +56,11 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Fail
         show_stats(args.view.output, counters, read.span)?;
     } else {
         let flows = replay.flows().filter_flows(args.filter.filter());
-        show(flows, &args.view, None)?;
+        let names = match shows_fingerprints(args.view.output) {
+            true => replay.fingerprint_names()?,
+            false => FingerprintNames::default(),
+        };
+        show(flows, &names, &args.view, None)?;
     }
     if missing > 0 {
         say(format_args!(

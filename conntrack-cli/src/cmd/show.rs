@@ -3,6 +3,7 @@
 use std::io;
 use std::io::Write;
 
+use conntrack::FingerprintNames;
 use conntrack_core::Flow;
 
 use crate::args::Format;
@@ -15,11 +16,17 @@ use crate::output::Selection;
 use crate::output::Shape;
 use crate::terminal::Terminal;
 
+/// Whether a form shows the fingerprints of flows, which somebody has to read first.
+pub(super) fn shows_fingerprints(format: Format) -> bool {
+    [Format::Json, Format::Jsonl].contains(&format)
+}
+
 /// Shows flows as they come, or sorted; how many were shown. `rows` is a limit
 /// beside that of the user. A flow that can't be read doesn't hide the others:
 /// it is reported after them.
 pub(crate) fn show<E>(
     flows: impl Iterator<Item = Result<Flow, E>>,
+    names: &FingerprintNames,
     view: &ViewArgs,
     rows: Option<usize>,
 ) -> Result<u64, Failure>
@@ -34,7 +41,10 @@ where
     };
     let mut unread = None;
     let readable = flows.filter_map(|flow| match flow {
-        Ok(flow) => Some(flow),
+        Ok(mut flow) => {
+            names.name(&mut flow);
+            Some(flow)
+        }
         Err(error) => {
             unread.get_or_insert(error);
             None

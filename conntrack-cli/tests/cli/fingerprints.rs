@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::netns::Netns;
 use crate::packets;
 use crate::packets::Link;
+use crate::packets::shapes;
 use crate::packets::story;
 use crate::replay::File;
 use crate::run::run;
@@ -54,6 +55,17 @@ fn real_connections_by_signature_and_by_source() {
     assert_eq!(netns.run(&["fingerprints", "-o", "json"]).ok(), "[]\n");
     assert_eq!(netns.run(&["fingerprints"]).ok(), "");
     connect(&netns, 3);
+    let flows = schema::flows(&netns.run(&["list", "-o", "json"]).ok());
+    assert_eq!(flows.len(), 4);
+    for flow in &flows {
+        let ends = ["original", "reply"].map(|end| flow["fingerprint"][end].as_str().unwrap());
+        // IPv6 has no id by which the two would differ.
+        let is_ipv4 = flow["family"] == "ipv4";
+        let version = if is_ipv4 { "4:64+0:" } else { "6:64+0:" };
+        assert!(ends.iter().all(|it| it.starts_with(version)), "{ends:?}");
+        let has_id = ends.map(|it| it.contains("id+"));
+        assert_eq!(has_id, [is_ipv4, false], "{ends:?}");
+    }
     let file = File::new(FILE.as_bytes());
     let file = file.path.to_str().unwrap();
     let shown = |options: &[&str]| {
@@ -226,6 +238,22 @@ fn a_banned_fingerprint_connects_no_more() {
     server
         .run(&["ban", "--fingerprint", "4:64:nonsense"])
         .failed(2, "signature");
+}
+
+#[test]
+#[ignore = "root"]
+fn a_replay_leaves_none_out() {
+    let capture = File::new(&packets::pcap(Link::Ethernet, &shapes(200), 65_535));
+    let rows = all(&capture.replay(&["--fingerprints", "-o", "json"]).ok());
+    assert_eq!(rows.len(), 200);
+    let flows = schema::flows(&capture.replay(&["-o", "json"]).ok());
+    assert_eq!(flows.len(), 200);
+    for flow in flows {
+        let (ends, port) = (&flow["fingerprint"], &flow["original"]["sport"]);
+        let signature = format!("4:64+0:0:0:{port},0::df,id+:0");
+        assert_eq!(ends["original"], signature.as_str());
+        assert!(ends["reply"].is_null());
+    }
 }
 
 #[test]

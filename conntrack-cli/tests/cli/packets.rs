@@ -130,6 +130,21 @@ pub(crate) fn questions(count: u16) -> Vec<Packet> {
         .collect()
 }
 
+/// So many SYNs, each of another window, at once.
+pub(crate) fn shapes(count: u16) -> Vec<Packet> {
+    let syn = |window: u16| {
+        let mut segment = tcp(window, 80, SYN, 1, 0, 0);
+        segment[14..16].copy_from_slice(&window.to_be_bytes());
+        ipv4(6, [10, 0, 0, 1], [10, 0, 0, 2], &segment)
+    };
+    (1..=count)
+        .map(|window| Packet {
+            time_us: START_US,
+            ip: syn(window),
+        })
+        .collect()
+}
+
 /// The end of the story's connection, some seconds later.
 pub(crate) fn good_bye(after_us: u64) -> Vec<Packet> {
     let (client, server) = ([10, 0, 0, 1], [10, 0, 0, 2]);
