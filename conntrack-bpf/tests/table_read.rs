@@ -67,7 +67,7 @@ fn one_moment(epoch: i64, original: Side, reply: Side, timeout: u64) -> Flow {
     flow
 }
 
-/// The only flow there is, less the interface, which test runs lend, and its health.
+/// The only flow there is, less the interface, which test runs lend, and what is known beside it.
 fn only(lab: &Lab, epoch: i64) -> Flow {
     let mut flows = lab.flows_at(epoch);
     assert_eq!(flows.len(), 1, "{flows:?}");
@@ -75,6 +75,7 @@ fn only(lab: &Lab, epoch: i64) -> Flow {
     assert_eq!(flow.interface, None);
     flow.ifindex = 0;
     flow.health = None;
+    flow.fingerprint_ids = [0; 2];
     flow
 }
 

@@ -117,7 +117,7 @@ impl Pair {
 
 /// For so long nothing crosses the wire before the counting begins: what is on its
 /// way, one has counted and the other has not.
-const QUIET: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What both have counted so far. IPv6 tells of itself when it likes.
 fn at_once(link: &Link, tracker: &Tracker) -> (LinkCounters, [u64; 2]) {

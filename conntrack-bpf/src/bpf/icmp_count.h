@@ -29,7 +29,7 @@ static __always_inline int ct_icmp_has_room(struct ct_icmp_cpu *cpu,
 {
 	if (ct_icmp_is_known(kind->family, kind->type, kind->code))
 		return 1;
-	if (cpu->strange >= CT_ICMP_STRANGE / cfg_cpus + 1)
+	if (cpu->strange && cpu->strange >= CT_ICMP_STRANGE / cfg_cpus)
 		return 0;
 	cpu->strange++;
 	return 1;
