@@ -140,8 +140,18 @@ impl Netns {
 
     /// A counter of TCP, by its name in `/proc/net/snmp`.
     pub(crate) fn tcp_counter(&self, name: &str) -> u64 {
-        let text = self.proc_net("snmp");
-        let mut lines = text.lines().filter(|line| line.starts_with("Tcp: "));
+        self.counter("snmp", "Tcp: ", name)
+    }
+
+    /// One of Linux's own counters of TCP, by its name in `/proc/net/netstat`.
+    pub(crate) fn tcp_ext_counter(&self, name: &str) -> u64 {
+        self.counter("netstat", "TcpExt: ", name)
+    }
+
+    /// A line of names, then one of their values, both begun by `group`.
+    fn counter(&self, file: &str, group: &str, name: &str) -> u64 {
+        let text = self.proc_net(file);
+        let mut lines = text.lines().filter(|line| line.starts_with(group));
         let [names, values] = [lines.next(), lines.next()].map(|line| line.expect("a line"));
         let mut counts = names.split(' ').zip(values.split(' '));
         let found = counts.find(|(found, _)| *found == name);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Two clocks. The coarse one is what the timer interrupt left in memory: cheap,
- * up to a tick behind. The precise one reads the hardware. In a replay both are
- * the capture's.
+ * up to a tick behind, and up to two where a CPU asks it once a tick only. The
+ * precise one reads the hardware. In a replay both are the capture's.
  */
 #ifndef CT_TIME_H
 #define CT_TIME_H
