@@ -30,7 +30,7 @@ on_kernel() {
 }
 
 # Built with the whole workspace, as `make test` does, so that nothing is compiled twice.
-test_programs 'bpf|xdp' --workspace --lib --bins --tests | grep -E "${TESTS:-.}" >"$work/programs" || die "no test program was built"
+test_programs 'bpf|xdp' --features conntrack-xdp/async --workspace --lib --bins --tests | grep -E "${TESTS:-.}" >"$work/programs" || die "no test program was built"
 passed=0 failed=0
 for kernel in $kernels; do
 	printf '\n== kernel %s\n' "$kernel"

@@ -128,8 +128,8 @@ static __always_inline int ct_ban_free(const struct ct_ban *there, __u64 until, 
 
 /*
  * Bans the source of w->limit.key, unless there is a ban of it that lasts and drops, or
- * that is of a list. A share of the room for bans is for those of packets; where it is taken, nothing is banned,
- * and what is too much is dropped all the same.
+ * that is of a list. A share of the room for bans is for those of packets; where it is
+ * taken, nothing is banned, and what is too much is dropped all the same.
  */
 __weak __noinline int ct_limit_ban(struct ct_work *w)
 {

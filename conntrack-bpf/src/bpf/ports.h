@@ -174,7 +174,9 @@ static __always_inline void ct_port_key_of(struct ct_port_key *key, const struct
 /* Whether a source that is not known yet is entered for a port. */
 static __always_inline int ct_port_enters(struct ct_work *w, struct ct_port *port, __u32 index)
 {
-	struct ct_port_cpu *cpu = bpf_map_lookup_elem(&ct_port_cpus, &w->cpu);
+	/* Linux 6.1 takes keys from maps and from the stack only, not from what is handed on. */
+	__u32 at = w->cpu;
+	struct ct_port_cpu *cpu = bpf_map_lookup_elem(&ct_port_cpus, &at);
 
 	if (port->slot || !cpu)
 		return 0;
