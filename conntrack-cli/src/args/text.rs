@@ -280,7 +280,8 @@ Examples:
 Settings (defaults): action (drop; count, ban), new, new_per_prefix, new_per_port,
 half_open, half_open_per_prefix, half_open_per_port (0: no limit), window (1s), prefix_v4
 (24), prefix_v6 (64), ban_on (handshake; syn), ban_ttl (10m,1h,24h), ban_forget (1d). What
-they mean is in conntrack.example.yaml. `set` keeps those it does not name.
+they mean is in conntrack.example.yaml. `set` keeps those it does not name, the window as
+well, says which, and prints what is in force then; with --anew it begins with the defaults.
 
 A connection is counted when it begins: a SYN of TCP, the first packet of a flow of
 another protocol. What this host begins is not, nor what is never banned (see `allow`).

@@ -17,7 +17,7 @@ pub(crate) struct ThresholdArgs {
 pub(crate) enum ThresholdCommand {
     /// Show the limits in force, where sources are counted, what came of it
     Get(ThresholdGetArgs),
-    /// Change limits, from the next connection on
+    /// Change limits, from the next connection on, and show those in force then
     Set(ThresholdSetArgs),
     /// End all limits; bans that came of them last
     Off,

@@ -43,13 +43,38 @@ fn get(args: &ThresholdGetArgs, context: &Context) -> Result<ExitCode, Failure> 
 
 fn set(args: &ThresholdSetArgs, context: &Context) -> Result<ExitCode, Failure> {
     let given = settings(&args.settings)?;
+    let mut before = Threshold::default();
     let limits = context.open_attached()?.update_threshold(|in_force| {
-        let mut limits = in_force.filter(|_| !args.anew).unwrap_or_default();
+        before = in_force.filter(|_| !args.anew).unwrap_or_default();
+        let mut limits = before.clone();
         threshold::apply(&mut limits, &given).map_err(|error| Failure::Usage(error.to_string()))?;
         Ok::<_, Failure>(Some(limits))
     })?;
-    limits.iter().for_each(warn);
+    let kept = kept(&before, &given);
+    if !kept.is_empty() {
+        let kept = kept.join(" ");
+        say(format_args!(
+            "kept from before: {kept}; --anew begins with the defaults"
+        ));
+    }
+    let mut out = output::stdout();
+    if let Some(limits) = &limits {
+        warn(limits);
+        output::threshold::settings(limits, &mut out).map_err(Failure::output)?;
+    }
+    out.flush().map_err(Failure::output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a change does not name, where it is not as it would be without limits before.
+fn kept(before: &Threshold, given: &BTreeMap<String, String>) -> Vec<String> {
+    let defaults = Threshold::default();
+    before
+        .iter()
+        .zip(defaults.iter())
+        .filter(|((key, value), (_, default))| value != default && !given.contains_key(*key))
+        .map(|((key, value), _)| format!("{key}={value}"))
+        .collect()
 }
 
 fn off(context: &Context) -> Result<ExitCode, Failure> {
@@ -153,6 +178,16 @@ mod tests {
         let words = ["new=8".to_owned()];
         let both = over(Some(configured), &words).unwrap().unwrap();
         assert_eq!((both.new, both.half_open), (8, 3));
+    }
+
+    #[test]
+    fn what_is_kept_is_what_is_not_named() {
+        let mut before = Threshold::new(7);
+        before.window = std::time::Duration::from_secs(5);
+        let kept = |word: &str| kept(&before, &settings(&[word.to_owned()]).unwrap());
+        assert_eq!(kept("50"), ["window=5s"]);
+        assert_eq!(kept("window=1s"), ["new=7"]);
+        assert_eq!(kept("action=count"), ["new=7", "window=5s"]);
     }
 
     #[test]

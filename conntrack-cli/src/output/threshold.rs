@@ -42,11 +42,7 @@ pub(crate) fn limits(
     }
     match threshold {
         None => writeln!(out, "# no limit")?,
-        Some(threshold) => {
-            for (key, value) in threshold.iter() {
-                writeln!(out, "{key}={value}")?;
-            }
-        }
+        Some(threshold) => settings(threshold, out)?,
     }
     let memory = human_bytes(sketch.bytes());
     let (bound, percent) = (overstated_by(EXAMPLE, width), wrong * 100.0);
@@ -65,6 +61,12 @@ pub(crate) fn limits(
         out,
         "# too much: {over} connections; banned: {banned} times; no room for the ban: {no_room}"
     )
+}
+
+/// Limits, a setting a line, as `threshold set` takes it.
+pub(crate) fn settings(threshold: &Threshold, out: &mut impl Write) -> io::Result<()> {
+    let mut settings = threshold.iter();
+    settings.try_for_each(|(key, value)| writeln!(out, "{key}={value}"))
 }
 
 /// Sources, one a line.

@@ -133,10 +133,19 @@ fn limits_are_set_shown_and_ended() {
         "there is no limit",
     );
 
-    netns.run(&["threshold", "set", "50"]).ok();
-    netns
-        .run(&["threshold", "set", "half_open=20", "window=5s"])
-        .ok();
+    let set = netns.run(&["threshold", "set", "window=5s", "9"]).ok();
+    assert!(
+        set.contains("new=9\n") && set.contains("window=5s\n"),
+        "{set}"
+    );
+    // What is in force, with the window of before.
+    let set = netns.run(&["threshold", "set", "50", "half_open=20"]);
+    let set = set.ok_saying("kept from before: window=5s; --anew");
+    let text = netns.run(&["threshold", "get"]).ok();
+    assert!(
+        set.contains("window=5s\n") && text.starts_with(&set),
+        "{set}{text}"
+    );
     let json = limits(&netns);
     let set = &json["limits"];
     assert_eq!((&set["new"], &set["half_open"]), (&50.into(), &20.into()));
@@ -178,7 +187,11 @@ fn limits_are_set_shown_and_ended() {
         "action=ban",
         "ban_on=syn",
     ]);
-    said(&syn, 0, "forged");
+    let set = syn.ok_saying("forged");
+    assert!(
+        set.contains("ban_on=syn\n") && set.contains("window=1s\n"),
+        "{set}"
+    );
     assert_eq!(limits(&netns)["limits"]["half_open"], 0);
     said(&netns.run(&["threshold", "off"]), 0, "no limit any more");
     assert_eq!(limits(&netns)["limits"], Value::Null);
@@ -453,6 +466,7 @@ fn changes_of_limits_at_once_are_all_made() {
             .map(|key| {
                 let setting = format!("{key}={round}");
                 let mut command = netns.command(&["threshold", "set", &setting]);
+                command.stdout(Stdio::null()).stderr(Stdio::null());
                 command.spawn().unwrap()
             })
             .collect();
