@@ -29,7 +29,7 @@ pub(crate) struct ViewArgs {
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub(crate) output: Format,
 
-    /// More columns: how TCP connections are doing (table)
+    /// More columns: how TCP connections are doing (table, csv)
     ///
     /// Round-trip time, time to the first byte; of what was sent and received: segments
     /// sent again, the loss that this means, segments overtaken; and how long windows were

@@ -10,6 +10,7 @@ use conntrack_core::FlowFilter;
 use conntrack_core::FlowKey;
 
 use super::Context;
+use super::show::check;
 use super::show::show;
 use super::show::shows_fingerprints;
 use crate::args::Format;
@@ -20,6 +21,7 @@ use crate::terminal::Terminal;
 
 /// Shows flows, once or again and again.
 pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<ExitCode, Failure> {
+    check(&args.view)?;
     let key = match args.key.is_empty() {
         true => None,
         false => Some(key(&args.key.join(" "))?),

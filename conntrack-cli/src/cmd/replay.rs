@@ -17,6 +17,7 @@ use nix::errno::Errno;
 
 use super::Context;
 use super::fingerprints;
+use super::show::check;
 use super::show::show;
 use super::show::shows_fingerprints;
 use crate::args::By;
@@ -36,6 +37,7 @@ use crate::progress::Progress;
 
 /// Sends a capture through the packet path and shows what came of it.
 pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Failure> {
+    check(&args.view)?;
     if args.stats && ![Format::Table, Format::Json].contains(&args.view.output) {
         let text = "--stats is shown as table or json only";
         return Err(Failure::Usage(text.to_owned()));

@@ -21,6 +21,16 @@ pub(super) fn shows_fingerprints(format: Format) -> bool {
     [Format::Json, Format::Jsonl].contains(&format)
 }
 
+/// What the form has no place for, said before anything is done.
+pub(super) fn check(view: &ViewArgs) -> Result<(), Failure> {
+    match view.output {
+        Format::Extended | Format::Session if view.wide => Err(Failure::Usage(
+            "--wide is for table and csv; json has all that is known".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Shows flows as they come, or sorted; how many were shown. `rows` is a limit
 /// beside that of the user. A flow that can't be read doesn't hide the others:
 /// it is reported after them.

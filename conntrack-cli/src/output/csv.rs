@@ -3,8 +3,11 @@
 use std::fmt::Display;
 use std::io;
 use std::io::Write;
+use std::time::Duration;
 
 use conntrack_core::Flow;
+use conntrack_core::Health;
+use conntrack_core::HealthSide;
 use conntrack_core::L4;
 use conntrack_core::Side;
 
@@ -16,13 +19,18 @@ const COLUMNS: &str = "family,protocol,protonum,state,status,timeout,\
     reply_tcp_flags,reply_tcp_seq,reply_tcp_ack,reply_tcp_window,\
     start,last_seen,duration_ns,interface";
 
+/// Those of `--wide`: what the table has of how connections do, exactly.
+const WIDE: &str = ",rtt_ns,first_byte_ns,\
+    retransmits,loss_ppm,out_of_order,zero_window_ns,\
+    reply_retransmits,reply_loss_ppm,reply_out_of_order,reply_zero_window_ns";
+
 /// The names of the columns.
-pub(super) fn header(out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{COLUMNS}")
+pub(super) fn header(wide: bool, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{COLUMNS}{}", if wide { WIDE } else { "" })
 }
 
 /// One flow. What the JSON has null or leaves out is empty here.
-pub(super) fn row(flow: &Flow, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn row(flow: &Flow, wide: bool, out: &mut impl Write) -> io::Result<()> {
     let protocol = flow.protocol.name().unwrap_or("unknown");
     write!(out, "{},{protocol},{},", flow.family, flow.protocol.0)?;
     write!(out, "{},", flow.state)?;
@@ -35,7 +43,31 @@ pub(super) fn row(flow: &Flow, out: &mut impl Write) -> io::Result<()> {
     side(&flow.reply, out)?;
     let (start, last) = (flow.start, flow.last_seen);
     write!(out, "{start},{last},{},", flow.duration.as_nanos())?;
-    writeln!(out, "{}", quoted(flow.interface.as_deref().unwrap_or("")))
+    write!(out, "{}", quoted(flow.interface.as_deref().unwrap_or("")))?;
+    if wide {
+        health(flow.health.as_ref(), out)?;
+    }
+    writeln!(out)
+}
+
+fn health(health: Option<&Health>, out: &mut impl Write) -> io::Result<()> {
+    let nanos = |time: Duration| time.as_nanos();
+    let end = |end: &HealthSide| {
+        [
+            end.retransmits.map(u128::from),
+            end.loss_ppm.map(u128::from),
+            end.out_of_order.map(u128::from),
+            end.zero_window_time.map(nanos),
+        ]
+    };
+    let ways = health.map(|it| [it.rtt(), it.first_byte].map(|time| time.map(nanos)));
+    let ends = health.map(|it| [end(&it.original), end(&it.reply)]);
+    let cells = ways.unwrap_or_default().into_iter();
+    let mut cells = cells.chain(ends.unwrap_or_default().into_iter().flatten());
+    cells.try_for_each(|value| match value {
+        Some(value) => write!(out, ",{value}"),
+        None => write!(out, ","),
+    })
 }
 
 fn side(side: &Side, out: &mut impl Write) -> io::Result<()> {

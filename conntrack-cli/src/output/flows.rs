@@ -18,7 +18,7 @@ pub(crate) struct Shape {
     pub(crate) format: Format,
     /// A heading, where the form has one.
     pub(crate) header: bool,
-    /// A table has columns of how connections do.
+    /// Columns of how connections do, in a table and in csv.
     pub(crate) wide: bool,
     pub(crate) terminal: Terminal,
 }
@@ -37,7 +37,7 @@ impl<W: Write> Printer<W> {
     pub(crate) fn new(mut out: W, shape: Shape) -> io::Result<Self> {
         match shape.format {
             Format::Json => out.write_all(b"[")?,
-            Format::Csv if shape.header => csv::header(&mut out)?,
+            Format::Csv if shape.header => csv::header(shape.wide, &mut out)?,
             _ => {}
         }
         Ok(Self {
@@ -61,7 +61,7 @@ impl<W: Write> Printer<W> {
                 serde_json::to_writer(&mut *out, flow)?;
                 out.write_all(b"\n")?;
             }
-            Format::Csv => csv::row(flow, out)?,
+            Format::Csv => csv::row(flow, self.shape.wide, out)?,
             Format::Extended => writeln!(out, "{}", extended_line(flow))?,
             Format::Session => writeln!(out, "{}", session_line(flow))?,
         }

@@ -111,6 +111,11 @@ fn what_clap_cannot_know_is_code_2_too() {
         (&["attach", "--config", "/nonexistent/c.yaml"], "c.yaml"),
         (&["--iface1", "eth0", "list"], "--iface1"),
         (&["--t", "50"], "no interface"),
+        (&["list", "--wide", "-o", "extended"], "table and csv"),
+        (
+            &["replay", "x.pcap", "--wide", "-o", "session"],
+            "table and csv",
+        ),
         (
             &["replay", "x.pcap", "--stats", "-o", "csv"],
             "table or json",

@@ -77,4 +77,16 @@ ipv4,icmp,1,,SEEN_REPLY,30,10.0.0.1,10.0.0.2,,,8,0,77,1,28,,,,,10.0.0.2,10.0.0.1
     assert_eq!(shown(&["-o", "csv"]).ok(), want);
     let bare = shown(&["-o", "csv", "--no-header"]).ok();
     assert_eq!(bare, want.split_once('\n').unwrap().1);
+    let wide = shown(&["-o", "csv", "--wide"]).ok();
+    let added = [
+        ",rtt_ns,first_byte_ns,retransmits,loss_ppm,out_of_order,zero_window_ns,reply_retransmits,reply_loss_ppm,reply_out_of_order,reply_zero_window_ns",
+        ",2000000,5000000,0,0,0,0,0,0,0,0",
+        ",,,,,,,,,,",
+        ",,,,,,,,,,",
+    ];
+    let lines = want.lines().zip(added);
+    let want: String = lines
+        .map(|(line, more)| format!("{line}{more}\n"))
+        .collect();
+    assert_eq!(wide, want);
 }
