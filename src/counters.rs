@@ -8,6 +8,7 @@ use conntrack_bpf::services;
 use conntrack_bpf::sweep;
 use conntrack_bpf::table::Tables;
 use conntrack_core::Counters;
+use conntrack_core::HealthConfig;
 use conntrack_core::HealthStats;
 use conntrack_core::stats::InterfaceCounts;
 
@@ -72,5 +73,11 @@ impl Tracker {
             let name = names.get(ifindex);
             name.map_or_else(|| ifindex.to_string(), |name| name.to_string())
         })
+    }
+
+    /// What is measured of TCP connections, which was fixed when the tracker was set up,
+    /// and how many of them there is room for.
+    pub fn health_config(&self) -> HealthConfig {
+        self.instance().health_config()
     }
 }

@@ -50,6 +50,18 @@ pub(crate) fn groups(health: HealthConfig) -> u32 {
     on.fold(0, |all, (_, group)| all | group)
 }
 
+/// What was asked for where the tables of a tracker were made.
+pub(crate) fn config(datapath: &Datapath) -> HealthConfig {
+    let on = |group| datapath.meta.health & group != 0;
+    HealthConfig {
+        enabled: datapath.meta.health != 0,
+        max_flows: Some(datapath.maps.side.max_entries().saturating_mul(SIDE_WAYS)),
+        rtt: on(HEALTH_RTT),
+        loss: on(HEALTH_LOSS),
+        window: on(HEALTH_WINDOW),
+    }
+}
+
 /// The table, mapped for reading.
 #[derive(Debug)]
 pub(crate) struct Sides {

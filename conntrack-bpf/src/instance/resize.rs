@@ -13,9 +13,7 @@ use std::time::Instant;
 
 use conntrack_core::Config;
 use conntrack_core::Family;
-use conntrack_core::HealthConfig;
 use conntrack_core::TableConfig;
-use libbpf_rs::MapCore;
 
 use super::Instance;
 use super::State;
@@ -25,7 +23,6 @@ use crate::datapath::Datapath;
 use crate::datapath::Maps;
 use crate::datapath::Programs;
 use crate::datapath::VERSION;
-use crate::defines::SIDE_WAYS;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -67,17 +64,6 @@ const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Instance {
-    /// The room for what is known beside the flows, which stays as it is.
-    fn health_room(&self) -> HealthConfig {
-        let datapath = self.datapath();
-        let entries = datapath.maps.side.max_entries().saturating_mul(SIDE_WAYS);
-        HealthConfig {
-            enabled: datapath.meta.health != 0,
-            max_flows: Some(entries),
-            ..HealthConfig::default()
-        }
-    }
-
     /// Gives it tables of the size that `table` says, while packets run: no flow is
     /// lost, no packet passes unseen. What a resize has left that was cut short is
     /// ended first. The programs are those of this crate then.
@@ -95,7 +81,7 @@ impl Instance {
         let datapath = self.datapath();
         let fingerprints = prints::config(&datapath.maps);
         let ports = ports::config(&datapath.maps)?;
-        let (sketch, health) = (self.sketch()?, self.health_room());
+        let (sketch, health) = (self.sketch()?, self.health_config());
         let flows = sizing::table_flows(table, sketch, health, fingerprints, ports)?;
         let mut state = self.state();
         let _lock = self.lock(&state, "resizing")?;

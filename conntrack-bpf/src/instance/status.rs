@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use conntrack_core::Family;
+use conntrack_core::HealthConfig;
 use conntrack_core::Hooks;
 use conntrack_core::PressureLevel;
 use conntrack_core::Status;
@@ -34,12 +35,18 @@ use crate::probe::KernelSupport;
 use crate::records::AttachRecord;
 use crate::records::Meta;
 use crate::records::Phase;
+use crate::side;
 use crate::stacking;
 use crate::sweep;
 use crate::sys;
 use crate::teardown;
 
 impl Instance {
+    /// What it measures of TCP connections, and for how many there is room.
+    pub fn health_config(&self) -> HealthConfig {
+        side::config(&self.datapath())
+    }
+
     /// What it is and does right now. Hooks are looked up in the kernel, not
     /// remembered. Brings the stacked devices up to date on the way.
     ///

@@ -10,6 +10,7 @@ use conntrack_core::FlowFilter;
 use conntrack_core::FlowKey;
 
 use super::Context;
+use super::health::say_what_is_off;
 use super::show::check;
 use super::show::show;
 use super::show::shows_fingerprints;
@@ -34,6 +35,9 @@ pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<ExitCode, Failur
     let mut filter = args.filter.filter();
     if let Some(name) = &args.interface {
         filter.ifindex = Some(ifindex(&tracker, name, context)?);
+    }
+    if args.view.wide {
+        say_what_is_off(tracker.health_config());
     }
     let Some((every, signals)) = watch else {
         let shown = once(&tracker, key.as_ref(), &filter, args, None)?;

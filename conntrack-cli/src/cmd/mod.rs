@@ -12,6 +12,7 @@ mod doctor;
 mod events;
 mod fingerprints;
 mod follow;
+mod health;
 mod icmp;
 mod keeper;
 mod legacy;

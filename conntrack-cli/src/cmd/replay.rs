@@ -17,6 +17,7 @@ use nix::errno::Errno;
 
 use super::Context;
 use super::fingerprints;
+use super::health::say_what_is_off;
 use super::show::check;
 use super::show::show;
 use super::show::shows_fingerprints;
@@ -57,6 +58,9 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Fail
     } else if args.stats {
         show_stats(args.view.output, counters, read.span)?;
     } else {
+        if args.view.wide {
+            say_what_is_off(context.config.health);
+        }
         let flows = replay.flows().filter_flows(args.filter.filter());
         let names = match shows_fingerprints(args.view.output) {
             true => replay.fingerprint_names()?,

@@ -13,6 +13,7 @@ use conntrack_core::Stats;
 use serde::Serialize;
 
 use super::Context;
+use super::health::say_what_is_off;
 use crate::args::StatsArgs;
 use crate::args::StatsFormat;
 use crate::failure::Failure;
@@ -93,6 +94,8 @@ fn health(
     context: &Context,
     signals: Option<&Signals>,
 ) -> Result<ExitCode, Failure> {
+    let measured = tracker.health_config();
+    let mut said = false;
     loop {
         let stats = tracker.health()?;
         let mut out = output::stdout();
@@ -106,6 +109,12 @@ fn health(
         written
             .and_then(|()| out.flush())
             .map_err(Failure::output)?;
+        drop(out);
+        // Once, and again where the screen was cleared.
+        if !said || (args.output == StatsFormat::Table && Terminal::stdout().color) {
+            say_what_is_off(measured);
+            said = true;
+        }
         if !args.watch || wait(signals, args.interval.0)? {
             return Ok(ExitCode::SUCCESS);
         }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::Shutdown;
 
 use crate::netns::Netns;
+use crate::replay::File;
 use crate::schema;
 
 #[test]
@@ -62,4 +63,30 @@ fn connections_and_their_sums() {
     let sample = format!("conntrack_tcp_connections_total{{service=\"tcp/{port}\"}} 1");
     assert!(metrics.contains(&sample), "{metrics}");
     assert!(metrics.contains("conntrack_packets_total"), "{metrics}");
+}
+
+#[test]
+#[ignore = "root"]
+fn what_is_switched_off_is_said() {
+    for (yaml, says) in [
+        ("health: {enabled: false}", "(health.enabled)"),
+        ("health: {rtt: false}", "switched off health.rtt"),
+    ] {
+        let netns = Netns::new();
+        let yaml = File::new(yaml.as_bytes());
+        let yaml = yaml.path.to_str().unwrap();
+        netns.run(&["attach", "lo", "--config", yaml]).ok();
+        let _open = netns.connection();
+        let wide = netns.run(&["list", "--wide"]).ok_saying(says);
+        assert!(wide.contains("RTT"), "{wide}");
+        let wide = netns.run(&["list", "--wide", "-o", "json"]);
+        assert_eq!(schema::flows(&wide.ok_saying(says)).len(), 1);
+        // Who did not ask is not told.
+        netns.run(&["list"]).ok();
+        netns.run(&["list", "-o", "json"]).ok();
+        let table = netns.run(&["stats", "--health"]).ok_saying(says);
+        assert!(table.starts_with("SERVICE"), "{table}");
+        let json = netns.run(&["stats", "--health", "-o", "json"]);
+        schema::document("health", &json.ok_saying(says));
+    }
 }
