@@ -58,7 +58,8 @@ Examples:
 
 Attaching to a running tracker adds interfaces to it. Of those that are named,
 either all are attached to or none; of those that a pattern matches, as many as can
-be. A pattern that matches nothing is an error.";
+be. A pattern that matches nothing is an error; one whose matches are all attached
+already is none.";
 
 pub(super) const FOLLOW: &str = "\
 Examples:

@@ -125,6 +125,12 @@ pub(crate) fn start(mut context: Context, wish: Wish) -> Result<ExitCode, Failur
             let attached = add(&tracker, &context, &wish)?;
             report(&tracker, &attached)?;
             attached.skipped.iter().for_each(left_out);
+            if attached.interfaces.is_empty() {
+                say(format_args!(
+                    "instance {} is running, and attached to all there is of these: nothing is new",
+                    context.instance
+                ));
+            }
         }
         (Some(_), Some(_)) => {
             return Err(Failure::Runtime(format!(

@@ -62,13 +62,18 @@ fn all_is_one_layer_of_each_stack() {
         assert!(words.contains(why), "{why}: {words}");
     }
     assert_eq!(attached(&netns), ["eth5", "p0", "p1", "q0"]);
-    // Again: there is nothing new, which is fine.
-    let (names, _) = done(netns.run(&["attach", "--all"]));
-    assert_eq!(names, [""; 0]);
+    // Again: there is nothing new, which is fine, and said.
+    for again in ["--all", "p?"] {
+        let (names, words) = done(netns.run(&["attach", again]));
+        assert_eq!(names, [""; 0]);
+        let says = format!("instance {} is running, and attached to all", netns.name);
+        assert!(words.contains(&says), "{again}: {words}");
+    }
     // What one lacks comes.
     netns.run(&["detach", "p0"]).ok();
     let (names, words) = done(netns.run(&["attach", "*"]));
     assert_eq!(names, ["p0"], "{words}");
+    assert!(!words.contains("is running"), "{words}");
 }
 
 #[test]
