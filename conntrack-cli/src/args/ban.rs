@@ -54,6 +54,9 @@ pub(crate) struct BanArgs {
     pub(crate) exact: bool,
 
     /// Count what would be dropped, and drop nothing
+    ///
+    /// A list is dry as a whole: try it under a name of its own, which --replace without
+    /// --dry-run puts in force.
     #[arg(long)]
     pub(crate) dry_run: bool,
 

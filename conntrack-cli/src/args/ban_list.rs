@@ -25,7 +25,7 @@ pub(crate) struct ListFileArgs {
     /// Take the place of the list of that name, rather than add to it
     ///
     /// There is no moment at which neither of them is in force. A list that is cut off
-    /// in its middle replaces nothing.
+    /// in its middle replaces nothing, and with --dry-run none that drops is replaced.
     #[arg(long, requires = "file", conflicts_with = "whom")]
     pub(crate) replace: bool,
 

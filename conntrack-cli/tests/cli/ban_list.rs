@@ -113,6 +113,50 @@ fn a_list_is_loaded_replaced_and_ended() {
 
 #[test]
 #[ignore = "root"]
+fn a_dry_run_is_tried_beside_what_drops() {
+    let netns = Netns::new();
+    netns.run(&["attach", "lo"]).ok();
+    let old = "203.0.113.7\n";
+    done(netns.load(old, &["--list", "drop"]));
+    // What drops goes on, and is not what is tried.
+    for args in [
+        &["--list", "drop", "--dry-run", "--replace"][..],
+        &["--list", "drop", "--dry-run"],
+        &["--list", "drop", "--direction", "both"],
+    ] {
+        netns
+            .load("203.0.113.8\n", args)
+            .failed(2, "the list drop drops");
+    }
+    let [ban] = &netns.banned(&[])[..] else {
+        panic!()
+    };
+    assert_eq!(
+        (&ban["addr"], &ban["dry_run"]),
+        (&"203.0.113.7".into(), &false.into())
+    );
+
+    // A list that is tried is replaced as any other, then put in force.
+    let tried = ["--list", "new", "--replace", "--dry-run"];
+    done(netns.load("192.0.2.1\n", &tried));
+    let run = netns.load("192.0.2.2\n192.0.2.3\n", &tried);
+    run.ok_saying("list new: 2 bans counted, not dropped, 1 before");
+    let of_new = || {
+        let bans = netns.banned(&["--origin", "list:new"]);
+        bans.iter()
+            .map(|ban| ban["dry_run"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of_new(), vec![Value::from(true); 2]);
+    let run = netns.load("192.0.2.4\n", &["--list", "new"]);
+    run.failed(2, "the list new is a dry run");
+    let run = netns.load("192.0.2.2\n", &["--list", "new", "--replace"]);
+    run.ok_saying("list new: 1 ban in force, 2 before");
+    assert_eq!(of_new(), vec![Value::from(false)]);
+}
+
+#[test]
+#[ignore = "root"]
 fn a_ban_has_several_owners() {
     let netns = Netns::new();
     netns.run(&["attach", "lo"]).ok();
