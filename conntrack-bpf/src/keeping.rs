@@ -150,9 +150,10 @@ impl Folder {
                 if !list.complete {
                     tracing::warn!("the list {name} is not complete: load it anew");
                 }
+                let updated = list.updated;
                 let (spec, entries) =
                     to_load(list, |entry| entry.until.map(|until| until.since(now)));
-                bans.load(&spec, &entries, |_| false, |_| ())?;
+                bans.load_as_of(updated, &spec, &entries, |_| false, |_| ())?;
             }
         }
         Ok(())

@@ -51,7 +51,8 @@ const STEP: u64 = 16_384;
 pub struct BanList {
     /// Its name.
     pub name: String,
-    /// Where it came from; may be empty.
+    /// Where it came from; may be empty. Of one that was added to, with commas between
+    /// them, as far as there is room.
     pub source: String,
     /// When it was loaded, or added to.
     pub updated: Timestamp,
@@ -213,6 +214,18 @@ impl Bans<'_> {
         spec: &ListSpec,
         entries: &[Listed],
         touches: impl Fn(&BanTarget) -> bool,
+        progress: impl FnMut(u64),
+    ) -> Result<ListReport> {
+        self.load_as_of(self.civil.civil, spec, entries, touches, progress)
+    }
+
+    /// The same of one that was loaded, or added to, at another instant.
+    pub(crate) fn load_as_of(
+        &self,
+        updated: Timestamp,
+        spec: &ListSpec,
+        entries: &[Listed],
+        touches: impl Fn(&BanTarget) -> bool,
         mut progress: impl FnMut(u64),
     ) -> Result<ListReport> {
         if !is_list_name(&spec.name) {
@@ -264,7 +277,11 @@ impl Bans<'_> {
             }
         }
         record.entries = report.entries;
-        record.updated = self.civil.civil.0.cast_unsigned();
+        record.updated = updated.0.cast_unsigned();
+        if adds.is_some() {
+            let source = joined(&from_chars(&record.source), &spec.source);
+            to_chars(&source, &mut record.source);
+        }
         record.replaces = old.filter(|_| spec.replace).map_or(0, |old| old + 1);
         record.state = USED;
         self.write_list(index, &record)?;
@@ -403,6 +420,16 @@ fn record(spec: &ListSpec) -> ct_list {
     to_chars(&spec.name, &mut record.name);
     to_chars(&spec.source, &mut record.source);
     record
+}
+
+/// Where a list comes from that was added to.
+fn joined(source: &str, more: &str) -> String {
+    match (source, more) {
+        (known, "") => known.to_owned(),
+        ("", new) => new.to_owned(),
+        _ if source.split(", ").any(|known| known == more) => source.to_owned(),
+        _ => format!("{source}, {more}"),
+    }
 }
 
 fn decode(list: &ct_list) -> BanList {

@@ -119,15 +119,15 @@ pub(crate) struct BannedArgs {
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) origin: Option<BanOrigin>,
 
-    /// Which lists there are, instead of bans
-    #[arg(long, conflicts_with_all = ["whom", "origin", "output"])]
+    /// Which lists there are, instead of bans (table, json, jsonl, csv)
+    #[arg(long, conflicts_with_all = ["whom", "origin"])]
     pub(crate) lists: bool,
 
     /// The form
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub(crate) output: BannedFormat,
 
-    /// No heading (table)
+    /// No heading (table; with --lists csv, too)
     #[arg(long)]
     pub(crate) no_header: bool,
 }

@@ -169,7 +169,7 @@ fn nets(whom: Network, exact: bool) -> Vec<IpNet> {
 /// Shows the bans.
 pub(crate) fn banned(args: &BannedArgs, context: &Context) -> Result<ExitCode, Failure> {
     if args.lists {
-        return ban_list::lists(context);
+        return ban_list::lists(args, context);
     }
     let tracker = context.open()?;
     let wanted = |ban: &Ban| {

@@ -25,6 +25,9 @@ use conntrack_core::format::human_bytes;
 use super::Context;
 use super::now;
 use crate::args::BanArgs;
+use crate::args::BannedArgs;
+use crate::args::BannedFormat;
+use crate::args::ListFormat;
 use crate::failure::Failure;
 use crate::failure::say;
 use crate::output;
@@ -64,7 +67,10 @@ pub(crate) fn ban(args: &BanArgs, file: &Path, context: &Context) -> Result<Exit
     }
     let spec = {
         let mut spec = ListSpec::new(name);
-        spec.source = file.display().to_string();
+        spec.source = match file.to_str() {
+            Some("-") => "standard input".to_owned(),
+            _ => file.display().to_string(),
+        };
         spec.replace = args.list.replace;
         (spec.dry_run, spec.direction) = (args.dry_run, args.direction);
         spec
@@ -223,35 +229,22 @@ pub(crate) fn unban(name: &str, context: &Context) -> Result<ExitCode, Failure> 
 }
 
 /// Shows which lists there are.
-pub(crate) fn lists(context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) fn lists(args: &BannedArgs, context: &Context) -> Result<ExitCode, Failure> {
+    let format = match args.output {
+        BannedFormat::Table => ListFormat::Table,
+        BannedFormat::Json => ListFormat::Json,
+        BannedFormat::Jsonl => ListFormat::Jsonl,
+        BannedFormat::Csv => ListFormat::Csv,
+        BannedFormat::Plain | BannedFormat::Ipset | BannedFormat::Nft => {
+            let text = "--lists are shown as table, json, jsonl or csv only; a list's bans with \
+                        --origin list:NAME";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+    };
     let lists = context.open()?.lists()?;
-    print(&lists).map_err(Failure::output)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn print(lists: &[BanList]) -> io::Result<()> {
     let mut out = output::stdout();
-    if !lists.is_empty() {
-        writeln!(
-            out,
-            "{:<24} {:>9}  {:<20}  {:<18} SOURCE",
-            "LIST", "BANS", "UPDATED", "NOTES"
-        )?;
-    }
-    for list in lists {
-        let notes = output::bans::said(&[
-            ("both-ways", list.direction == BanDirection::Both),
-            ("dry-run", list.dry_run),
-        ]);
-        let updated = list.updated.to_string();
-        let source = clean(&list.source);
-        writeln!(
-            out,
-            "{:<24} {:>9}  {:<20}  {notes:<18} {source}",
-            list.name,
-            list.entries,
-            updated.get(..19).unwrap_or(&updated),
-        )?;
-    }
-    out.flush()
+    output::ban_lists::write(&lists, format, !args.no_header, &mut out)
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)?;
+    Ok(ExitCode::SUCCESS)
 }

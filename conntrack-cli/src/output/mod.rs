@@ -1,5 +1,6 @@
 //! Everything that is shown, and nothing of how it was found out.
 
+pub(crate) mod ban_lists;
 pub(crate) mod bans;
 mod columns;
 mod csv;

@@ -157,6 +157,71 @@ fn a_dry_run_is_tried_beside_what_drops() {
 
 #[test]
 #[ignore = "root"]
+fn lists_say_where_they_come_from_and_since_when() {
+    let netns = Netns::new();
+    netns.run(&["attach", "lo"]).ok();
+    let list = || {
+        let lists = netns.run(&["banned", "--lists", "-o", "json"]).ok();
+        let lists: Vec<Value> = serde_json::from_str(&lists).unwrap();
+        lists.iter().for_each(|it| schema::check("ban_list", it));
+        let [list] = &lists[..] else {
+            panic!("{lists:?}")
+        };
+        list.clone()
+    };
+    assert_eq!(netns.run(&["banned", "--lists", "-o", "json"]).ok(), "[]\n");
+    let file = netns.file("list.txt", "203.0.113.7\n203.0.113.8\n");
+    let load = ["ban", "--file", &file, "--list", "drop"];
+    done(netns.run(&load));
+    fs::remove_file(&file).unwrap();
+    let first = list();
+    assert_eq!(
+        (&first["source"], &first["bans"]),
+        (&file.clone().into(), &2.into())
+    );
+    // Somebody adds one.
+    let add = ["ban", "--file", "-", "--list", "drop"];
+    done(netns.feed(&add, b"203.0.113.9\n"));
+    let added = list();
+    let both = format!("{file}, standard input");
+    assert_eq!(
+        (&added["source"], &added["bans"]),
+        (&both.into(), &3.into())
+    );
+    assert!(added["updated"].as_str() > first["updated"].as_str());
+    done(netns.feed(&add, b"203.0.113.10\n"));
+    let again = list();
+    assert_eq!(again["source"], added["source"], "told once");
+
+    netns.run(&["detach"]).ok();
+    netns.run(&["attach", "lo"]).ok_saying("in force again, 4");
+    assert_eq!(list(), again, "a restart loads nothing new");
+    let line = netns.run(&["banned", "--lists", "-o", "jsonl"]).ok();
+    assert_eq!(schema::document("ban_list", &line), again);
+    let updated = &again["updated"].as_str().unwrap()[..19];
+    let table = netns.run(&["banned", "--lists", "--no-header"]).ok();
+    assert!(
+        table.starts_with("drop  ") && table.contains(updated),
+        "{table}"
+    );
+    let csv = netns.run(&["banned", "--lists", "-o", "csv"]).ok();
+    assert!(
+        csv.starts_with("name,bans,") && csv.contains("\ndrop,4,"),
+        "{csv}"
+    );
+    let nft = netns.run(&["banned", "--lists", "-o", "nft"]);
+    nft.failed(2, "--origin list:NAME");
+
+    // In the place of it comes what is read then.
+    done(netns.feed(
+        &["ban", "--file", "-", "--list", "drop", "--replace"],
+        b"192.0.2.1\n",
+    ));
+    assert_eq!(list()["source"], "standard input");
+}
+
+#[test]
+#[ignore = "root"]
 fn a_ban_has_several_owners() {
     let netns = Netns::new();
     netns.run(&["attach", "lo"]).ok();

@@ -16,6 +16,7 @@ use nix::sched::CloneFlags;
 use nix::sched::setns;
 
 use crate::run::Run;
+use crate::run::feed_to;
 use crate::run::finish;
 use crate::run::program;
 
@@ -75,6 +76,11 @@ impl Netns {
     /// Runs it.
     pub(crate) fn run(&self, args: &[&str]) -> Run {
         finish(&mut self.command(args))
+    }
+
+    /// Runs it with something on stdin.
+    pub(crate) fn feed(&self, args: &[&str], stdin: &[u8]) -> Run {
+        feed_to(&mut self.command(args), stdin)
     }
 
     /// Does something inside.

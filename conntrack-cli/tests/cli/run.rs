@@ -38,8 +38,12 @@ pub(crate) fn finish(command: &mut Command) -> Run {
 
 /// Runs it with something on stdin.
 pub(crate) fn feed(args: &[&str], stdin: &[u8]) -> Run {
-    let mut child: Child = program()
-        .args(args)
+    feed_to(program().args(args), stdin)
+}
+
+/// Runs a command with something on stdin.
+pub(crate) fn feed_to(command: &mut Command, stdin: &[u8]) -> Run {
+    let mut child: Child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

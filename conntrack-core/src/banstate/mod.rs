@@ -70,7 +70,7 @@ pub struct SavedList {
     pub name: String,
     /// Where it came from, such as the name of a file; may be empty.
     pub source: String,
-    /// When it was loaded.
+    /// When it was loaded, or added to.
     pub updated: Timestamp,
     /// What it holds.
     pub entries: Vec<SavedEntry>,
