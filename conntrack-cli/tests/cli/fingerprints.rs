@@ -198,10 +198,14 @@ fn a_banned_fingerprint_connects_no_more() {
     let ban = |more: &[&str]| done(&[&["ban", "--fingerprint", LINUX], more].concat());
     let banned = || {
         let text = server.run(&["fingerprints", "--banned", "-o", "json"]).ok();
-        serde_json::from_str::<Vec<Value>>(&text).unwrap()
+        let bans: Vec<Value> = serde_json::from_str(&text).unwrap();
+        bans.iter()
+            .for_each(|ban| schema::check("fingerprint_ban", ban));
+        bans
     };
 
     ban(&["--dry-run"]);
+    assert_eq!(banned()[0]["last_hit"], Value::Null);
     assert!(connects(0), "a dry run");
     assert_eq!(
         (banned()[0]["hits"].clone(), banned()[0]["dry_run"].clone()),
@@ -224,6 +228,7 @@ fn a_banned_fingerprint_connects_no_more() {
         .failed(1, "is not banned");
     // The kernel ends it.
     ban(&["--ttl", "2s"]);
+    assert!(banned()[0]["until"].is_string());
     assert!(!connects(0));
     thread::sleep(Duration::from_secs(2));
     assert!(connects(0), "its time is up");

@@ -200,8 +200,11 @@ fn in_every_form(scene: &Scene) {
         ["ipv4,0,echo-reply,0,,1,84", "ipv6,129,echo-reply,0,,1,104"]
     );
     let lines = run(&["icmp", "--type", "8", "-o", "jsonl", "-f", "ipv4"]);
-    let line: Value = serde_json::from_str(&lines).unwrap();
+    let line = schema::document("icmp#count", &lines);
     assert_eq!(line["packets"], 3);
+    for line in run(&["icmp", "-o", "jsonl"]).lines() {
+        schema::document("icmp#count", line);
+    }
 
     let errors = run(&["icmp", "--errors"]);
     let about = format!(" -> {}:33434", ROUTER[0]);
@@ -212,12 +215,11 @@ fn in_every_form(scene: &Scene) {
     let csv = run(&["icmp", "--errors", "-o", "csv"]);
     let columns: Vec<_> = csv.lines().map(|line| line.split(',').count()).collect();
     assert_eq!(columns, [23; 7], "{csv}");
-    assert_eq!(
-        run(&["icmp", "--errors", "-n", "2", "-o", "jsonl"])
-            .lines()
-            .count(),
-        2
-    );
+    let lines = run(&["icmp", "--errors", "-n", "2", "-o", "jsonl"]);
+    assert_eq!(lines.lines().count(), 2);
+    for line in lines.lines() {
+        schema::document("icmp_error", line);
+    }
 
     let metrics = run(&["stats", "-o", "prometheus"]);
     let metric = "conntrack_icmp_packets_total{family=\"ipv4\",type=\"0\",code=\"0\"} 1\n";

@@ -5,17 +5,29 @@ use std::path::Path;
 
 use jsonschema::Validator;
 use serde_json::Value;
+use serde_json::json;
 
+/// `NAME`, or `NAME#DEFINITION` for what is defined in it.
 fn validator(name: &str) -> Validator {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas");
-    let text = fs::read_to_string(folder.join(name)).unwrap();
-    jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap()
+    let (file, definition) = name.split_once('#').unwrap_or((name, ""));
+    let text = fs::read_to_string(folder.join(format!("{file}.schema.json"))).unwrap();
+    let mut schema: Value = serde_json::from_str(&text).unwrap();
+    if !definition.is_empty() {
+        let (dialect, definitions) = (&schema["$schema"], &schema["$defs"]);
+        schema = json!({
+            "$schema": dialect,
+            "$defs": definitions,
+            "$ref": format!("#/$defs/{definition}"),
+        });
+    }
+    jsonschema::validator_for(&schema).unwrap()
 }
 
-/// Checks a value against `schemas/NAME.schema.json`.
+/// Checks a value against `schemas/NAME.schema.json`, or its `DEFINITION`.
 #[track_caller]
 pub(crate) fn check(name: &str, value: &Value) {
-    let errors: Vec<String> = validator(&format!("{name}.schema.json"))
+    let errors: Vec<String> = validator(name)
         .iter_errors(value)
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect();
