@@ -252,6 +252,12 @@ impl Tracker {
         self.instance.is_dead()
     }
 
+    /// Whether it ends with the process that keeps it ([`Keep::Visible`]), as it was when
+    /// it was opened: what takes over from it is that process's to do.
+    pub fn is_in_foreground(&self) -> bool {
+        self.instance.is_in_foreground()
+    }
+
     /// Whether it has been detached, by this process or by another. It can still
     /// be read, but nothing changes any more.
     pub fn is_detached(&self) -> bool {

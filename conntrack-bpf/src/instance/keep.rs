@@ -88,6 +88,11 @@ impl Instance {
         Ok(())
     }
 
+    /// Whether it ends with a process, this one or another, as it was when it was opened.
+    pub fn is_in_foreground(&self) -> bool {
+        self.datapath().meta.foreground
+    }
+
     /// Whether it was to end with another process, if nobody holds its lock. Where its
     /// hooks are filters they stay when that is killed.
     pub(super) fn lost_its_process(&self, state: &State) -> bool {

@@ -104,7 +104,8 @@ versions; `status` says so, and another `upgrade` ends it.
 
 It needs a binary whose maps have the same layout (`status` shows the layout). A
 tracker of another layout has to be detached, and its flows are lost: see `detach
---help`. A tracker in the foreground ends with its process: start that anew.";
+--help`. A tracker in the foreground ends with its process: end that, and start it anew
+with this version. Its flows are gone then; its bans are kept.";
 
 pub(super) const RESIZE: &str = "\
 Examples:
@@ -121,7 +122,8 @@ half as many IPv6 flows, with --max-flows-v6 alone the IPv4 table stays as it is
 Both tables take memory until it is done. A size of which the flows there are would take
 more than 80 %, or that takes more memory than there is, is refused, and nothing is
 changed (exit code 2). If it is killed on the way, the tracker runs on with both tables; `status` says so,
-and another `resize` ends it. A tracker in the foreground can't be resized.";
+and another `resize` ends it. A tracker in the foreground can't be resized: end its
+process, and start it anew with this size.";
 
 pub(super) const DOCTOR: &str = "\
 Exit codes: 0 everything; 4 works with fallbacks; 5 can't work here.";

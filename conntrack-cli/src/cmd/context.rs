@@ -84,6 +84,24 @@ impl Context {
         Tracker::open_in(&self.instance, &self.netns).map_err(not_seen)
     }
 
+    /// Why a tracker was not changed; `instead` is what to do with one that another process
+    /// keeps, which only that one may change so.
+    pub(crate) fn refused(
+        &self,
+        tracker: &Tracker,
+        error: conntrack::Error,
+        instead: &str,
+    ) -> Failure {
+        match error.kind() {
+            ErrorKind::InUse if tracker.is_in_foreground() => Failure::Runtime(format!(
+                "{error:#}: {instead}; one that `{} attach` leaves running, without --foreground, \
+                 needs no new start",
+                program()
+            )),
+            _ => error.into(),
+        }
+    }
+
     /// What to say of a tracker with nothing left in the kernel's way.
     fn dead(&self) -> String {
         format!(

@@ -26,7 +26,11 @@ pub(crate) fn run(args: &ResizeArgs, context: &Context) -> Result<ExitCode, Fail
         false => present(&tracker)?,
     };
     args.size.apply(&mut table);
-    let report = tracker.resize(&table)?;
+    let report = tracker.resize(&table).map_err(|error| {
+        let instead = "end that process and start it anew with this size, which begins with no \
+                       flows";
+        context.refused(&tracker, error, instead)
+    })?;
     let [v4, v6] = report.to;
     let (instance, moved) = (&context.instance, counted(report.moved, "flow"));
     let [before4, before6] = report.from;

@@ -9,7 +9,12 @@ use crate::failure::Failure;
 
 /// Puts this version's programs in the place of those that run.
 pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
-    let report = context.open_silently()?.upgrade()?;
+    let tracker = context.open_silently()?;
+    let report = tracker.upgrade().map_err(|error| {
+        let instead = "end that process and start it anew with this version, which begins with \
+                       no flows";
+        context.refused(&tracker, error, instead)
+    })?;
     let (instance, from, to) = (&context.instance, report.from, report.to);
     writeln!(
         io::stdout(),

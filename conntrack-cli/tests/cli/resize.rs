@@ -127,4 +127,5 @@ fn a_tracker_in_the_foreground_is_its_process_matter() {
     let refused = netns.run(&["resize", "--max-flows", "2000"]);
     refused.failed(3, &foreground.child.id().to_string());
     refused.failed(3, "foreground");
+    refused.failed(3, "end that process and start it anew with this size");
 }

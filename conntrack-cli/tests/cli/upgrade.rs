@@ -76,7 +76,9 @@ fn a_tracker_in_the_foreground_is_its_process_matter() {
     let mut first = String::new();
     let mut reader = BufReader::new(child.stdout.take().unwrap());
     reader.read_line(&mut first).unwrap();
-    netns.run(&["upgrade"]).failed(3, &child.id().to_string());
+    let refused = netns.run(&["upgrade"]);
+    refused.failed(3, &child.id().to_string());
+    refused.failed(3, "end that process and start it anew with this version");
     child.kill().unwrap();
     child.wait().unwrap();
 }
