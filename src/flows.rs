@@ -70,6 +70,15 @@ impl Flows {
         self.walk = self.walk.map(|walk| walk.with_filter(filter));
         self
     }
+
+    /// Whether they come with what is known of a connection of TCP beside its slot in the
+    /// table: [`Flow::health`] and [`Flow::fingerprint_ids`]. They do unless this says no,
+    /// which leaves both empty and takes less time, since each such flow has 192 bytes
+    /// there.
+    pub fn with_health(mut self, health: bool) -> Self {
+        self.walk = self.walk.map(|walk| walk.with_beside(health));
+        self
+    }
 }
 
 impl Iterator for Flows {

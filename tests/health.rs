@@ -298,6 +298,14 @@ fn it_lasts_as_long_as_the_client_says() {
     off.sort_unstable();
     println!("off by {off:?}");
     assert!(off[TRIES * 3 / 4] < Duration::from_millis(1), "{off:?}");
+
+    // Who does not ask for it does not get it, but all the rest.
+    let bare = world.by_client.flows().with_health(false);
+    let bare: Vec<_> = bare.map(|flow| flow.expect("a flow")).collect();
+    assert!(bare.len() >= TRIES, "{bare:?}");
+    for flow in bare {
+        assert_eq!((flow.health, flow.fingerprint_ids), (None, [0; 2]));
+    }
 }
 
 /// A TCP segment between two ends that nobody is at. Its checksum is of another window,

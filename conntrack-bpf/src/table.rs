@@ -73,6 +73,15 @@ pub(crate) struct Inner {
     version: u32,
 }
 
+/// What is asked of each row.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) filter: &'a FlowFilter,
+    pub(crate) clock: &'a Clock,
+    /// What is known of it beside its slot: another cache line or three.
+    pub(crate) beside: bool,
+}
+
 pub(crate) struct Table<S: Slot> {
     buckets: Mapped<S::Bucket>,
     /// The kernel's id of the map.
@@ -136,12 +145,12 @@ impl Inner {
     pub(crate) fn read<S: Slot>(
         &self,
         place: Place<'_>,
-        filter: &FlowFilter,
-        clock: &Clock,
+        asked: Asked<'_>,
         skip: impl FnOnce(&Row<S>) -> bool,
         spot: &mut Option<Spot>,
     ) -> Option<Result<Flow>> {
         let Place { bucket, slot, .. } = place;
+        let Asked { filter, clock, .. } = asked;
         if !bucket.glance::<S>(slot)?.meets(filter) {
             return None;
         }
@@ -154,7 +163,9 @@ impl Inner {
         // A flow is large: not to be moved more often than it must.
         match row.decode(filter, clock, left) {
             Ok(Some(mut flow)) => {
-                self.sides.look(&row, &self.seed, clock, &mut flow);
+                if asked.beside {
+                    self.sides.look(&row, &self.seed, clock, &mut flow);
+                }
                 Some(Ok(flow))
             }
             Ok(None) => None,

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::row::Row;
 use crate::row::Slot;
+use crate::table::Asked;
 use crate::table::Bits;
 use crate::table::Inner;
 use crate::table::Place;
@@ -31,6 +32,8 @@ pub struct Walk {
     tables: Tables,
     renew: Option<Renew>,
     filter: FlowFilter,
+    /// Whether flows come with what is known of them beside their slots.
+    beside: bool,
     clock: Clock,
     v4: Pass<ct_flow>,
     v6: Pass<ct_flow6>,
@@ -209,8 +212,7 @@ impl<S: Slot> Pass<S> {
     fn next(
         &mut self,
         inner: &Inner,
-        filter: &FlowFilter,
-        clock: &Clock,
+        asked: Asked<'_>,
         spot: &mut Option<Spot>,
     ) -> Option<Result<Flow>> {
         loop {
@@ -230,7 +232,7 @@ impl<S: Slot> Pass<S> {
                     slot,
                 };
                 let again = |row: &_| inner.was_shown(&self.before, row);
-                let flow = inner.read::<S>(place, filter, clock, again, spot);
+                let flow = inner.read::<S>(place, asked, again, spot);
                 if flow.is_some() {
                     self.slots |= 1 << slot;
                     self.pending = Some(pending.0);
@@ -250,6 +252,7 @@ impl Walk {
             tables,
             renew: None,
             filter,
+            beside: true,
             clock,
             family: Some(Family::Ipv4),
             spot: None,
@@ -259,6 +262,12 @@ impl Walk {
     /// The same walk; what is still to come has to meet this filter instead.
     pub fn with_filter(self, filter: FlowFilter) -> Self {
         Self { filter, ..self }
+    }
+
+    /// The same walk; what is still to come has `health` and `fingerprint_ids` only if
+    /// this is so.
+    pub fn with_beside(self, beside: bool) -> Self {
+        Self { beside, ..self }
     }
 
     /// The same walk, which asks at the end of a table for those that have taken its
@@ -308,11 +317,15 @@ impl Iterator for Walk {
         loop {
             let family = self.family?;
             if self.filter.matches_family(family) {
-                let (inner, filter, clock) = (&*self.tables.inner, &self.filter, &self.clock);
-                let spot = &mut self.spot;
+                let (inner, spot) = (&*self.tables.inner, &mut self.spot);
+                let asked = Asked {
+                    filter: &self.filter,
+                    clock: &self.clock,
+                    beside: self.beside,
+                };
                 let flow = match family {
-                    Family::Ipv4 => self.v4.next(inner, filter, clock, spot),
-                    Family::Ipv6 => self.v6.next(inner, filter, clock, spot),
+                    Family::Ipv4 => self.v4.next(inner, asked, spot),
+                    Family::Ipv6 => self.v6.next(inner, asked, spot),
                 };
                 if flow.is_some() {
                     return flow;

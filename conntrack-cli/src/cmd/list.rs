@@ -14,6 +14,7 @@ use super::health::say_what_is_off;
 use super::show::check;
 use super::show::show;
 use super::show::shows_fingerprints;
+use super::show::shows_health;
 use crate::args::Format;
 use crate::args::ListArgs;
 use crate::failure::Failure;
@@ -85,6 +86,7 @@ fn once(
     };
     let Some(key) = key else {
         let flows = tracker.flows().filter_flows(filter.clone());
+        let flows = flows.with_health(shows_health(&args.view));
         return show(flows, &names, &args.view, rows);
     };
     let found = tracker.flow(key)?.filter(|flow| filter.matches(flow));

@@ -21,6 +21,7 @@ use super::health::say_what_is_off;
 use super::show::check;
 use super::show::show;
 use super::show::shows_fingerprints;
+use super::show::shows_health;
 use crate::args::By;
 use crate::args::FingerprintFormat;
 use crate::args::FingerprintOrder;
@@ -62,6 +63,7 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Fail
             say_what_is_off(context.config.health);
         }
         let flows = replay.flows().filter_flows(args.filter.filter());
+        let flows = flows.with_health(shows_health(&args.view));
         let names = match shows_fingerprints(args.view.output) {
             true => replay.fingerprint_names()?,
             false => FingerprintNames::default(),

@@ -31,6 +31,11 @@ pub(super) fn check(view: &ViewArgs) -> Result<(), Failure> {
     }
 }
 
+/// Whether what is shown has what is known of flows beside their slots.
+pub(super) fn shows_health(view: &ViewArgs) -> bool {
+    view.wide || shows_fingerprints(view.output)
+}
+
 /// Shows flows as they come, or sorted; how many were shown. `rows` is a limit
 /// beside that of the user. A flow that can't be read doesn't hide the others:
 /// it is reported after them.
