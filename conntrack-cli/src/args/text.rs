@@ -183,7 +183,8 @@ never waits for a listener: what finds no room in its buffer is lost to it, and 
 with the background sweep: at most `sweep.interval` (10 s) after the flow's time was
 up, at which instant it is gone for packets and `list`. Its reason is one of timeout,
 fin, rst, evicted, replaced, deleted, flushed. Bans are told that commands, programs and
-limits make or change, and those that are taken back; not those of lists, nor that a
+limits make or change, and those that are taken back: once, also those of both ways and dry
+runs. Not told are those of lists and of fingerprints, that `confirm` has come, nor that a
 ban's time is up. Of conditions only addresses and family concern them.";
 
 pub(super) const DELETE: &str = "\

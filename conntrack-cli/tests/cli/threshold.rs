@@ -314,7 +314,15 @@ fn bans_are_told_as_they_are_made_and_taken_back() {
     ];
     netns.run(&scan);
     netns.run(&["ban", "2001:db8::/48", "--dry-run"]);
+    // Of fingerprints nothing is told.
+    let print = ["--fingerprint", "4:64:0:*:*,*:mss:df:0"];
+    for run in [["ban"], ["unban"]] {
+        let run = netns.run(&[&run[..], &print[..]].concat());
+        assert_eq!(run.code, Some(0), "{run:?}");
+    }
     netns.run(&["unban", "203.0.113.7"]);
+    netns.run(&["ban", "203.0.113.9", "--direction", "both", "--confirm"]);
+    netns.run(&["unban", "203.0.113.9"]);
     netns.run(&["unban", "--all"]);
     // Of the pokes there may have been several.
     let next = |listening: &mut Listening| loop {
@@ -351,6 +359,16 @@ fn bans_are_told_as_they_are_made_and_taken_back() {
         (&back["event"], &back["ban"]["addr"]),
         (&"unban".into(), &"203.0.113.7".into())
     );
+    let both = event();
+    assert_eq!(
+        (&both["event"], &both["ban"]["direction"]),
+        (&"ban".into(), &"both".into())
+    );
+    assert_eq!(
+        event()["event"],
+        "unban",
+        "what drops both ways is told once"
+    );
     let all = event();
     assert_eq!(
         (&all["event"], &all["ban"]["addr"]),
@@ -366,6 +384,13 @@ fn bans_are_told_as_they_are_made_and_taken_back() {
     assert!(
         line.ends_with(" packets=0 bytes=0 reason=\"scan\""),
         "{line}"
+    );
+    let both = (0..3).map(|_| next(&mut text));
+    let both = both.last().unwrap_or_default();
+    assert!(
+        both.contains("    [BAN] 203.0.113.9 origin=manual until=")
+            && both.contains(" both-ways unconfirmed packets=0 "),
+        "{both}"
     );
     text.interrupt();
     netns.run(&["detach"]).ok();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::ban::Ban;
+use crate::ban::BanDirection;
 use crate::event::Event;
 use crate::event::EventType;
 use crate::event::What;
@@ -61,8 +62,12 @@ fn write_ban(f: &mut fmt::Formatter<'_>, ban: &Ban) -> fmt::Result {
     if let Some(until) = ban.until {
         write!(f, " until={until}")?;
     }
-    if ban.dry_run {
-        f.write_str(" dry-run")?;
+    for (note, is) in [
+        (" both-ways", ban.direction == BanDirection::Both),
+        (" dry-run", ban.dry_run),
+        (" unconfirmed", ban.unconfirmed),
+    ] {
+        f.write_str(if is { note } else { "" })?;
     }
     write!(f, " packets={} bytes={}", ban.hits, ban.bytes)?;
     match ban.reason.as_str() {
