@@ -323,6 +323,7 @@ The packets go through the same BPF program as live ones, on a private tracker
 whose clock is the capture's: `start` is capture time, `timeout` counts from the
 last packet, flows that had expired by then are gone. Ethernet, raw IP, Linux
 cooked and loopback captures. Timeouts and table sizes may come from --config.
+Super-packets, which a capture has in it where offloads are on (TSO, GRO), count as one.
 Needs the rights to load a BPF program.";
 
 pub(super) const DEMO: &str = "\

@@ -76,6 +76,15 @@ fn echo(kind: u8, id: u16) -> Vec<u8> {
     bytes
 }
 
+/// Datagrams that a host has put together for its network card to cut (UDP GSO), as a capture
+/// there has them.
+pub(crate) fn super_packet() -> Packet {
+    Packet {
+        time_us: START_US,
+        ip: ipv4(17, [10, 0, 0, 1], [10, 0, 0, 2], &udp(5353, 53, 14_000)),
+    }
+}
+
 /// A connection from 10.0.0.1:40000 to 10.0.0.2:80 that exchanges data, a
 /// question over IPv6 nobody answers, an answered ping; a millisecond apart.
 pub(crate) fn story() -> Vec<Packet> {

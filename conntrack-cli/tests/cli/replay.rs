@@ -75,6 +75,18 @@ fn what_is_no_capture_is_told() {
     run(&["replay", "/"]).failed(2, "/: EISDIR: Is a directory");
 }
 
+/// As README.md says: how many it was cut into is not in a capture.
+#[test]
+#[ignore = "root"]
+fn a_super_packet_is_one_packet() {
+    let flows = flows(&plain(&[packets::super_packet()]));
+    let sent = &flows[0]["original"];
+    assert_eq!(
+        (&sent["packets"], &sent["bytes"]),
+        (&1.into(), &14_028.into())
+    );
+}
+
 #[test]
 #[ignore = "root"]
 fn every_form_of_capture_gives_the_same_flows() {
