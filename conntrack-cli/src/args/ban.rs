@@ -173,4 +173,8 @@ pub(crate) struct AllowArgs {
         conflicts_with = "whom"
     )]
     pub(crate) output: TextFormat,
+
+    /// No heading (text)
+    #[arg(long, conflicts_with = "whom")]
+    pub(crate) no_header: bool,
 }

@@ -268,8 +268,9 @@ Examples:
   {program} allow 192.0.2.10 --remove
   {program} allow                           all of it, with how often it won
 
-What is allowed wins over every ban. `guard` is what the host and its operators need:
-it is found out anew with each command about bans.";
+What is allowed wins over every ban; WON is how often, once a flow and change of bans, not
+once a packet. `guard` is what the host and its operators need: it is found out anew with
+each command about bans.";
 
 pub(super) const THRESHOLD: &str = "\
 Examples:

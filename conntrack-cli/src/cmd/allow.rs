@@ -17,7 +17,7 @@ use crate::output::bans::shown;
 pub(crate) fn run(args: &AllowArgs, context: &Context) -> Result<ExitCode, Failure> {
     let tracker = context.open()?;
     let Some(net) = args.whom.map(|net| net.trunc()) else {
-        return show(&tracker.allowed()?, args.output);
+        return show(&tracker.allowed()?, args);
     };
     let name = shown(&net);
     match (
@@ -36,13 +36,11 @@ pub(crate) fn run(args: &AllowArgs, context: &Context) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(allowed: &[Allowed], format: TextFormat) -> Result<ExitCode, Failure> {
+fn show(allowed: &[Allowed], args: &AllowArgs) -> Result<ExitCode, Failure> {
     let mut out = output::stdout();
-    match format {
+    match args.output {
         TextFormat::Json => output::bans::allowed_json(allowed, &mut out),
-        TextFormat::Text => allowed
-            .iter()
-            .try_for_each(|it| output::bans::allowed_line(it, &mut out)),
+        TextFormat::Text => output::bans::allowed_table(allowed, !args.no_header, &mut out),
     }
     .and_then(|()| out.flush())
     .map_err(Failure::output)?;

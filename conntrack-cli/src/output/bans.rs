@@ -11,6 +11,7 @@ use conntrack_core::format::human_duration;
 use ipnet::IpNet;
 use serde_json::json;
 
+use super::columns::columns;
 use super::json;
 use crate::terminal::clean;
 
@@ -153,10 +154,18 @@ fn why(allowed: &Allowed) -> Vec<&'static str> {
     whys.map(|(why, _)| why).collect()
 }
 
-/// What is never dropped, in a line.
-pub(crate) fn allowed_line(allowed: &Allowed, out: &mut impl Write) -> io::Result<()> {
-    let (net, why) = (shown(&allowed.net), why(allowed).join(","));
-    writeln!(out, "{net:<40} {why:<22} {:>10}", allowed.hits)
+/// What is never dropped, to read.
+pub(crate) fn allowed_table(
+    allowed: &[Allowed],
+    header: bool,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let heads = [("ALLOWED", false), ("WHY", false), ("WON", true)];
+    let rows: Vec<_> = allowed
+        .iter()
+        .map(|it| [shown(&it.net), why(it).join(","), it.hits.to_string()])
+        .collect();
+    columns(heads, &rows, header, out)
 }
 
 /// What is never dropped, as one array.

@@ -139,6 +139,11 @@ fn what_a_network_covers_is_named() {
     said(&except, 0, "203.0.113.7 passes, whatever bans it");
     let allowed = netns.run(&["allow"]).ok();
     let mut lines = allowed.lines();
+    let heading: Vec<_> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!(heading, ["ALLOWED", "WHY", "WON"]);
+    let bare = netns.run(&["allow", "--no-header"]).ok();
+    assert_eq!(bare.lines().count() + 1, allowed.lines().count());
+    assert!(!bare.contains("WON"), "{bare}");
     assert!(lines.any(|line| line.starts_with("203.0.113.7 ") && line.contains("exception")));
     said(
         &netns.run(&["ban", "203.0.113.7"]),
