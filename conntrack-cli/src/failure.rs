@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt::Display;
+use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::path::Path;
@@ -20,7 +21,7 @@ pub(crate) enum Failure {
     Closed,
     /// Exit code 1: what was asked for isn't there.
     Nothing(String),
-    /// Exit code 2: bad arguments or configuration.
+    /// Exit code 2: bad arguments or configuration, a file that cannot be read.
     Usage(String),
     /// Exit code 3: it failed at run time.
     Runtime(String),
@@ -35,7 +36,7 @@ impl Failure {
         }
     }
 
-    /// Something named on the command line cannot be opened.
+    /// Something named on the command line cannot be opened or read.
     pub(crate) fn opening(what: impl Display, error: &io::Error) -> Self {
         Self::Usage(format!("{what}: {}", in_words(error)))
     }
@@ -66,6 +67,16 @@ impl From<conntrack::Error> for Failure {
             ErrorKind::Guarded => Self::Nothing(text),
             _ => Self::Runtime(text),
         }
+    }
+}
+
+/// Opens a file that is named on the command line; a folder, of which only reading would
+/// fail, is none.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    match file.metadata()?.is_dir() {
+        true => Err(Errno::EISDIR.into()),
+        false => Ok(file),
     }
 }
 

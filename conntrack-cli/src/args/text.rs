@@ -9,8 +9,8 @@ pub(super) const ABOUT: &str = "Connection tracking in eBPF: follows every conne
 pub(super) const EXIT_CODES: &str = "\
 Exit codes: 0 done (an empty list too); 1 no such flow or ban (list KEY, delete,
 unban), a ban that must not be, a flush answered with no; 2 bad arguments or
-configuration; 3 it failed at run time. `doctor`: 4 works with fallbacks; 5 can't
-work here. Data goes to stdout, words to stderr.";
+configuration, a file that can't be read; 3 it failed at run time. `doctor`: 4 works
+with fallbacks; 5 can't work here. Data goes to stdout, words to stderr.";
 
 pub(super) const MORE: &str = "\
 Examples:
@@ -37,8 +37,10 @@ Exit codes:
   0  done; an empty list is still 0
   1  the flow or ban that was asked for isn't there; a ban would cut off this host
      or its operator; flush was answered with no
-  2  bad arguments or configuration
-  3  it failed at run time: no permission, not attached, the kernel said no
+  2  bad arguments or configuration; a file named there (--config, --file, --p0f-fp,
+     a capture) that can't be read, or is none of its kind
+  3  it failed at run time: no permission, not attached, the kernel said no; a
+     capture is cut or damaged, and what is before that is shown
   4  doctor: works, with fallbacks
   5  doctor: can't work here
 Data goes to stdout, words to stderr.

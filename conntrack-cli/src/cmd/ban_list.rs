@@ -1,6 +1,5 @@
 //! `ban --file`, `unban --list`, `banned --lists`.
 
-use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::io::Write;
@@ -17,7 +16,6 @@ use conntrack_core::Timestamp;
 use conntrack_core::banlist;
 use conntrack_core::banlist::Found;
 use conntrack_core::banlist::ListEntry;
-use conntrack_core::banlist::ReadError;
 use conntrack_core::banlist::ReadOptions;
 use conntrack_core::banlist::Summary;
 use conntrack_core::format::human_bytes;
@@ -29,6 +27,7 @@ use crate::args::BannedArgs;
 use crate::args::BannedFormat;
 use crate::args::ListFormat;
 use crate::failure::Failure;
+use crate::failure::open_file;
 use crate::failure::say;
 use crate::output;
 use crate::output::counted;
@@ -43,9 +42,14 @@ const APART: Duration = Duration::from_secs(1);
 /// Bans what is on a list.
 pub(crate) fn ban(args: &BanArgs, file: &Path, context: &Context) -> Result<ExitCode, Failure> {
     let name = name(args, file)?;
-    let tracker = context.open_attached()?;
-    let list = read(args, file)?;
     let shown = clean(&file.display().to_string());
+    // Before anything else: it is an argument.
+    let input: Box<dyn Read> = match file.to_str() {
+        Some("-") => Box::new(io::stdin().lock()),
+        _ => Box::new(open_file(file).map_err(|error| Failure::opening(&shown, &error))?),
+    };
+    let tracker = context.open_attached()?;
+    let list = read(args, input, &shown)?;
     if args.list.preview {
         return preview(&tracker, &list.entries);
     }
@@ -144,12 +148,7 @@ struct List {
 }
 
 /// Reads all of it, and says what is wrong with it.
-fn read(args: &BanArgs, file: &Path) -> Result<List, Failure> {
-    let shown = clean(&file.display().to_string());
-    let input: Box<dyn Read> = match file.to_str() {
-        Some("-") => Box::new(io::stdin().lock()),
-        _ => Box::new(File::open(file).map_err(|error| Failure::opening(&shown, &error))?),
-    };
+fn read(args: &BanArgs, input: impl Read, shown: &str) -> Result<List, Failure> {
     let mut options = ReadOptions::default();
     options.format = args.list.format;
     options.column.clone_from(&args.list.column);
@@ -169,10 +168,8 @@ fn read(args: &BanArgs, file: &Path) -> Result<List, Failure> {
             }
         }
     });
-    let summary = summary.map_err(|error| match error {
-        ReadError::Io(..) => Failure::doing(&shown, error),
-        _ => Failure::Usage(format!("{shown}: {}", clean(&error.to_string()))),
-    })?;
+    let summary = summary
+        .map_err(|error| Failure::Usage(format!("{shown}: {}", clean(&error.to_string()))))?;
     if bad > SHOWN {
         say(format_args!("{shown}: {} more like these", bad - SHOWN));
     }

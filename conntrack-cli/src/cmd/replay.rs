@@ -1,7 +1,6 @@
 //! `replay`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::io::Write;
@@ -13,7 +12,6 @@ use conntrack::FingerprintNames;
 use conntrack::Replay;
 use conntrack_core::Counters;
 use conntrack_core::Stats;
-use nix::errno::Errno;
 
 use super::Context;
 use super::fingerprints;
@@ -31,6 +29,7 @@ use crate::capture::Capture;
 use crate::capture::CaptureError;
 use crate::capture::LinkType;
 use crate::failure::Failure;
+use crate::failure::open_file;
 use crate::failure::say;
 use crate::output;
 use crate::output::counted;
@@ -46,7 +45,8 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<ExitCode, Fail
     }
     let name = args.file.display().to_string();
     let (reader, length) = open(&args.file).map_err(|error| Failure::opening(&name, &error))?;
-    let mut capture = Capture::open(reader).map_err(|error| Failure::doing(&name, error))?;
+    let mut capture =
+        Capture::open(reader).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
     let mut replay = Replay::new(context.config.clone())?;
     let mut progress = Progress::new("packets", length);
     let read = feed(&mut capture, &mut replay, &mut progress)?;
@@ -134,11 +134,8 @@ fn open(path: &Path) -> io::Result<(Box<dyn Read>, Option<u64>)> {
     if path.as_os_str() == "-" {
         return Ok((Box::new(io::stdin()), None));
     }
-    let file = File::open(path)?;
+    let file = open_file(path)?;
     let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(Errno::EISDIR.into());
-    }
     Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
 }
 

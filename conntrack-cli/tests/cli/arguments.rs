@@ -125,6 +125,37 @@ fn what_clap_cannot_know_is_code_2_too() {
     }
 }
 
+/// Whatever is to be read there, and whether or not a tracker runs.
+#[test]
+fn files_that_cannot_be_read_are_code_2() {
+    for (path, says) in [
+        (
+            "/nonexistent.file",
+            "/nonexistent.file: ENOENT: No such file",
+        ),
+        ("/", "/: EISDIR: Is a directory"),
+    ] {
+        for args in [
+            &["--config", path, "list"][..],
+            &["attach", "--config", path],
+            &["ban", "--file", path, "--list", "a"],
+            &["fingerprints", "--p0f-fp", path],
+            &["replay", path],
+        ] {
+            run(args).failed(2, says);
+        }
+    }
+    // Where opening succeeds, and reading does not.
+    let memory = "/proc/self/mem";
+    for args in [
+        &["--config", memory, "list"][..],
+        &["fingerprints", "--p0f-fp", memory],
+        &["replay", memory],
+    ] {
+        run(args).failed(2, "EIO: ");
+    }
+}
+
 #[test]
 fn a_key_after_watch_is_explained() {
     let run = run(&["list", "-w", "tcp", "10.0.0.1:1", "10.0.0.2:2"]);

@@ -106,6 +106,12 @@ fn a_list_is_loaded_replaced_and_ended() {
     assert_eq!(run.code, Some(2), "{run:?}");
     assert_eq!(netns.bans(&[]), ["192.0.2.0/25", "203.0.113.8/32"]);
 
+    // Nor one that cannot be read.
+    let unread = ["ban", "--file", "/proc/self/mem", "--list", "drop"];
+    let replace = [&unread[..], &["--replace"]].concat();
+    netns.run(&replace).failed(2, "/proc/self/mem: ");
+    assert_eq!(netns.bans(&[]), ["192.0.2.0/25", "203.0.113.8/32"]);
+
     assert_eq!(netns.run(&["unban", "--list", "drop"]).code, Some(0));
     assert_eq!(netns.run(&["unban", "--list", "drop"]).code, Some(1));
     assert_eq!(netns.bans(&[]), [""; 0]);
