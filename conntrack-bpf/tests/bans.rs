@@ -57,6 +57,64 @@ fn a_banned_source_is_dropped_and_nobody_else() {
     }
 }
 
+/// Of a source that was just dropped less is read of what it sends: it counts the same.
+#[test]
+#[ignore = "root"]
+fn a_flood_counts_as_its_first_packet_did() {
+    const BAD: &str = "203.0.113.7:5000";
+    let mut host = Host::new();
+    host.ban(spec("203.0.113.7"));
+    let tcp = || from("203.0.113.7").payload(30);
+    let udp = || Packet::udp(end(BAD), end("10.0.0.1:53")).payload(20);
+    let mut padded = tcp().frame();
+    padded.extend_from_slice(&[0; 18]);
+    // Shorter than it says: nobody reads who sent it.
+    let mut cut = udp().frame();
+    cut.truncate(60);
+    let mut frames = vec![
+        tcp().frame(),
+        udp().frame(),
+        padded,
+        cut.clone(),
+        tcp().flags(FIN | SYN).frame(),
+        tcp().ip_options(8).frame(),
+        udp().vlan(7).frame(),
+        Packet::icmp(addr("203.0.113.7"), addr("10.0.0.1"), [8, 0], 1).frame(),
+        Packet::gre(addr("203.0.113.7"), addr("10.0.0.1")).frame(),
+    ];
+    frames.extend(udp().payload(3000).fragments(9, 1400));
+    let counted = |host: &Host| {
+        let (ban, counters) = (host.banned("203.0.113.7"), host.lab.counters());
+        let all = [counters.packets, counters.bytes, counters.drops["ban"]];
+        [all[0], all[1], all[2], ban.hits, ban.bytes]
+    };
+    for frame in frames {
+        // Long after the last one was dropped.
+        host.pass(10);
+        let mut before = counted(&host);
+        let each = [0; 4].map(|_| {
+            let dropped = host.drops_frame(Via::Xdp, &frame);
+            assert_eq!(dropped, frame != cut, "{frame:02x?}");
+            let now = counted(&host);
+            let more = [0, 1, 2, 3, 4].map(|at| now[at] - before[at]);
+            before = now;
+            more
+        });
+        assert_eq!([each[0]; 4], each, "{frame:02x?}");
+        // Others pass meanwhile, and are not taken for it.
+        assert!(!host.drops(&from("203.0.113.6")) && !host.drops(&from("10.9.9.9")));
+        assert_eq!(host.drops_frame(Via::Xdp, &frame), frame != cut);
+    }
+    // And none once it is over, however short ago the last one was dropped.
+    assert!(host.drops(&tcp()) && host.drops(&tcp()));
+    host.unban("203.0.113.7/32");
+    assert!(!host.drops(&tcp()));
+    host.ban(spec("203.0.113.7"));
+    assert!(host.drops(&tcp()) && host.drops(&tcp()));
+    host.allow("203.0.113.7/32");
+    assert!(!host.drops(&tcp()));
+}
+
 #[test]
 #[ignore = "root"]
 fn every_prefix_length_ends_where_it_says() {

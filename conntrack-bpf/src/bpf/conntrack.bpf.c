@@ -15,6 +15,7 @@
 #include "config.h"
 #include "maps.h"
 #include "time.h"
+#include "early.h"
 #include "parse_frame.h"
 #include "pipeline.h"
 #include "evacuate.h"
@@ -84,6 +85,10 @@ int ct_xdp(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 	w->cpu = number;
+	if (ct_policy.active && ct_early_dropped(w, cpu, &m, iface, ct_now_of_tick(w))) {
+		ct_work_end(w);
+		return XDP_DROP;
+	}
 	ct_pkt_begin(&w->pkt, &w->frame, 1, ctx->ingress_ifindex);
 	w->frame.wire_len = cfg_replay ? ct_replay.wire_len : ctx->data_end - ctx->data;
 	pass = ct_parse(&m, &w->frame, &w->pkt, iface && (iface->flags & CT_IF_RAW_IP));

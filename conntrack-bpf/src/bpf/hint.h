@@ -20,15 +20,26 @@ struct {
 	__type(value, struct ct_hint);
 } ct_hints SEC(".maps");
 
+static __always_inline struct ct_hint *ct_hint_at(__u32 cpu, __u32 h)
+{
+	__u32 index = cpu * CT_HINTS + h / (0x100000000ULL / CT_HINTS);
+
+	return bpf_map_lookup_elem(&ct_hints, &index);
+}
+
+static __always_inline struct ct_hint *ct_hint_of4(__u32 cpu, __u32 addr)
+{
+	return ct_hint_at(cpu, addr * 0x9e3779b1U);
+}
+
 static __always_inline struct ct_hint *ct_hint_of(const struct ct_work *w)
 {
 	const __u32 *addr = w->pkt.src;
-	__u32 h = addr[0] * 0x9e3779b1U, index;
 
-	if (w->pkt.family == 6)
-		h += addr[1] * 0x85ebca77U + addr[3] * 0xc2b2ae3dU;
-	index = w->cpu * CT_HINTS + h / (0x100000000ULL / CT_HINTS);
-	return bpf_map_lookup_elem(&ct_hints, &index);
+	if (w->pkt.family == 4)
+		return ct_hint_of4(w->cpu, addr[0]);
+	return ct_hint_at(w->cpu,
+			  addr[0] * 0x9e3779b1U + addr[1] * 0x85ebca77U + addr[3] * 0xc2b2ae3dU);
 }
 
 static __always_inline int ct_hint_is(const struct ct_hint *hint, const struct ct_pkt *pkt)
@@ -52,23 +63,15 @@ static __always_inline void ct_hint_take(struct ct_work *w)
 }
 
 /*
- * Is the source itself banned, of any scope, and not allowed? Only where this is what
- * ct_ask() would look at first. Counts as that does.
+ * Is this source of IPv4 itself banned, of any scope, and not allowed? Only where this is
+ * what ct_ask() would look at first. Counts as that does.
  */
-static __always_inline int ct_hint_banned(struct ct_work *w)
+static __always_inline int ct_hint_banned(struct ct_work *w, struct ct_cpu *cpu, __u32 addr)
 {
-	struct ct_ban_key key = {};
-	struct ct_cpu *cpu;
-	struct ct_ban *ban;
+	struct ct_ban_key key = {.family = 4, .prefix = 32, .addr[0] = addr};
+	struct ct_ban *ban = bpf_map_lookup_elem(&ct_bans, &key);
 
-	if (w->pkt.family != 4 || ct_policy.scopes != 1U << CT_SCOPE_ANY)
-		return 0;
-	key.family = 4;
-	key.prefix = 32;
-	key.addr[0] = w->pkt.src[0];
-	ban = bpf_map_lookup_elem(&ct_bans, &key);
-	cpu = ct_cpu_of(w->cpu);
-	if (!ban || !cpu || ban->flags & CT_BAN_DRY_RUN || ban->cleared != ct_policy.allowed)
+	if (!ban || ban->flags & CT_BAN_DRY_RUN || ban->cleared != ct_policy.allowed)
 		return 0;
 	w->ask.boot = 0;
 	if (ct_ban_over(w, ban))
@@ -79,14 +82,24 @@ static __always_inline int ct_hint_banned(struct ct_work *w)
 	return 1;
 }
 
+/* May packets of banned sources be dropped by ct_hint_banned()? */
+static __always_inline int ct_hint_holds(const struct ct_work *w, __u64 now)
+{
+	return ct_policy.active && now - w->dropped <= CT_HINT_NS;
+}
+
 /* Asks the bans of a packet whose source was dropped before. Returns enum ct_verdict. */
 __weak __noinline int ct_hint_ask(struct ct_work *w)
 {
 	struct ct_hint *hint;
+	struct ct_cpu *cpu;
 
 	if (!w)
 		return CT_VERDICT_PASS;
-	if (ct_hint_banned(w) || ct_ask(w, CT_ASK_ALL) == CT_VERDICT_DROP) {
+	cpu = ct_cpu_of(w->cpu);
+	if ((cpu && w->pkt.family == 4 && ct_policy.scopes == 1U << CT_SCOPE_ANY &&
+	     ct_hint_banned(w, cpu, w->pkt.src[0])) ||
+	    ct_ask(w, CT_ASK_ALL) == CT_VERDICT_DROP) {
 		w->dropped = w->pkt.now;
 		return CT_VERDICT_DROP;
 	}
@@ -101,8 +114,7 @@ static __always_inline int ct_hint_dropped(struct ct_work *w)
 {
 	struct ct_hint *hint;
 
-	if (!ct_policy.active || w->pkt.now - w->dropped > CT_HINT_NS || w->ask.asked ||
-	    w->ask.egress)
+	if (!ct_hint_holds(w, w->pkt.now) || w->ask.asked || w->ask.egress)
 		return 0;
 	hint = ct_hint_of(w);
 	return hint && ct_hint_is(hint, &w->pkt) && ct_hint_ask(w) == CT_VERDICT_DROP;
