@@ -24,23 +24,6 @@
 
 #define CT_PULL 2048 /* bytes of headers asked for when a packet's are not in one piece */
 
-/*
- * The coarse clock, asked once a tick. Another CPU may have moved jiffies on and be about
- * to move that clock: what is kept until the next tick is two ticks behind at most.
- */
-static __always_inline __u64 ct_now_of_tick(struct ct_work *w)
-{
-	__u64 tick = bpf_jiffies64();
-
-	if (cfg_replay)
-		return ct_replay.now;
-	if (w->tick != tick) {
-		w->tick = tick;
-		w->tick_now = ct_now_coarse();
-	}
-	return w->tick_now;
-}
-
 /* SYN, FIN and RST delimit durations; they are stamped precisely. After parsing. */
 static __always_inline void ct_stamp(struct ct_work *w)
 {
@@ -85,7 +68,7 @@ int ct_xdp(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 	w->cpu = number;
-	if (ct_policy.active && ct_early_dropped(w, cpu, &m, iface, ct_now_of_tick(w))) {
+	if (ct_early_dropped(w, cpu, &m, iface)) {
 		ct_work_end(w);
 		return XDP_DROP;
 	}

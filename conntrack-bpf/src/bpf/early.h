@@ -33,15 +33,14 @@ static __always_inline struct iphdr *ct_early_ip(const struct ct_mem *m)
 }
 
 static __always_inline int ct_early_dropped(struct ct_work *w, struct ct_cpu *cpu,
-					    const struct ct_mem *m, const struct ct_iface *iface,
-					    __u64 now)
+					    const struct ct_mem *m, const struct ct_iface *iface)
 {
 	const struct ct_hint *hint;
 	const struct iphdr *ip;
 
-	if (!ct_hint_holds(w, now) || ct_policy.scopes != 1U << CT_SCOPE_ANY)
-		return 0;
-	if (iface && (iface->flags & CT_IF_RAW_IP))
+	/* The time of the last packet will do to tell whether anybody was dropped of late. */
+	if (!ct_hint_holds(w, cfg_replay ? ct_replay.now : w->tick_now) ||
+	    ct_policy.scopes != 1U << CT_SCOPE_ANY || (iface && (iface->flags & CT_IF_RAW_IP)))
 		return 0;
 	ip = ct_early_ip(m);
 	if (!ip)
@@ -50,14 +49,14 @@ static __always_inline int ct_early_dropped(struct ct_work *w, struct ct_cpu *cp
 	if (!hint || hint->family != 4 || hint->addr[0] != ip->saddr)
 		return 0;
 	/* What ct_ban_hit() and ct_count_packet() know of a packet. */
-	w->pkt.now = now;
+	w->pkt.now = ct_now_of_tick(w);
 	w->pkt.segs = 1;
 	w->pkt.bytes = bpf_ntohs(ip->tot_len);
 	w->frame.fragmented = 0;
 	if (!ct_hint_banned(w, cpu, ip->saddr))
 		return 0;
 	ct_count_packet(cpu, w->cpu, &w->pkt, iface);
-	w->dropped = now;
+	w->dropped = w->pkt.now;
 	return 1;
 }
 
