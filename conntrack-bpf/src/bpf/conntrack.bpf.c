@@ -14,7 +14,7 @@
 #include "types.h"
 #include "config.h"
 #include "maps.h"
-#include "time.h"
+#include "tick.h"
 #include "early.h"
 #include "parse_frame.h"
 #include "pipeline.h"

@@ -11,6 +11,7 @@
 
 #include "hint.h"
 #include "parse_ip.h"
+#include "tick.h"
 
 /* IP's header of a frame that may be dropped early, which is all there; or NULL. */
 static __always_inline struct iphdr *ct_early_ip(const struct ct_mem *m)

@@ -15,7 +15,6 @@
 #include "ask.h"
 #include "key.h"
 #include "packet.h"
-#include "time.h"
 #include "track_sctp.h"
 #include "track_tcp.h"
 
@@ -106,23 +105,6 @@ struct {
 static __always_inline struct ct_work *ct_work_of(__u32 cpu)
 {
 	return bpf_map_lookup_elem(&ct_scratch, &cpu);
-}
-
-/*
- * The coarse clock, asked once a tick. Another CPU may have moved jiffies on and be about
- * to move that clock: what is kept until the next tick is two ticks behind at most.
- */
-static __always_inline __u64 ct_now_of_tick(struct ct_work *w)
-{
-	__u64 tick = bpf_jiffies64();
-
-	if (cfg_replay)
-		return ct_replay.now;
-	if (w->tick != tick) {
-		w->tick = tick;
-		w->tick_now = ct_now_coarse();
-	}
-	return w->tick_now;
 }
 
 #endif
