@@ -252,7 +252,7 @@ impl Tracker {
         self.instance.is_dead()
     }
 
-    /// Whether it ends with the process that keeps it ([`Keep::Visible`]), as it was when
+    /// Whether it ends with the process that keeps it, though others see it, as it was when
     /// it was opened: what takes over from it is that process's to do.
     pub fn is_in_foreground(&self) -> bool {
         self.instance.is_in_foreground()
