@@ -118,8 +118,9 @@ impl Tracker {
     /// ```
     ///
     /// # Errors
-    /// `Invalid` for a name that cannot be one; `Other` if there is no room for so many
-    /// bans or another list; `NotFound` if the tracker's network namespace is gone; what
+    /// `Invalid` for a name that cannot be one, for a dry run that would take the place of a
+    /// list that drops, and for an addition that is not as the list is (dry run, direction);
+    /// `Other` if there is no room for so many bans or another list; `NotFound` if the tracker's network namespace is gone; what
     /// the kernel says. Nothing is changed then. `Other`, too, if the list is in force
     /// and could not be kept over a restart; the message says so.
     pub fn load_list(

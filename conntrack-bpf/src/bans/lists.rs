@@ -207,8 +207,9 @@ impl Bans<'_> {
     /// `progress` is told now and then how many entries are in.
     ///
     /// # Errors
-    /// `Invalid` for a name that cannot be one; `Other` if there is no room for so many
-    /// bans, or lists: nothing is changed then.
+    /// `Invalid` for a name that cannot be one, and for what would not be so of the list
+    /// that is there; `Other` if there is no room for so many bans, or lists: nothing is
+    /// changed then.
     pub fn load(
         &self,
         spec: &ListSpec,
@@ -238,6 +239,9 @@ impl Bans<'_> {
         self.mend()?;
         let mut names = Names::read(self.maps)?;
         let old = names.find(&spec.name);
+        if let Some(index) = old {
+            check(spec, &decode(&names.records[index as usize]))?;
+        }
         let adds = old.filter(|_| !spec.replace);
         let index = match adds {
             Some(index) => index,
@@ -420,6 +424,27 @@ fn record(spec: &ListSpec) -> ct_list {
     to_chars(&spec.name, &mut record.name);
     to_chars(&spec.source, &mut record.source);
     record
+}
+
+/// Whether what is asked for is what would become of the list that is there: one that drops
+/// does not stop for a dry run, and what is added to one is as that one is.
+fn check(spec: &ListSpec, there: &BanList) -> Result<()> {
+    let why = match (spec.replace, spec.dry_run, there.dry_run) {
+        (true, true, false) => "drops, and would not any more: a dry run needs another name",
+        (false, true, false) => {
+            "drops, and so would what is added to it: a dry run needs another name"
+        }
+        (false, false, true) => {
+            "is a dry run, and so would be what is added to it: add to it as a dry run, or replace \
+             it, which puts it in force"
+        }
+        (false, ..) if spec.direction != there.direction && spec.direction != BanDirection::In => {
+            "drops what comes in only, and so would what is added to it: replacing it changes that"
+        }
+        _ => return Ok(()),
+    };
+    let message = format!("the list {} {why}", spec.name);
+    Err(Error::new(ErrorKind::Invalid, message))
 }
 
 /// Where a list comes from that was added to.

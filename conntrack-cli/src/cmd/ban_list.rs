@@ -7,11 +7,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use conntrack::BanList;
 use conntrack::ListSpec;
 use conntrack::Listed;
 use conntrack::Tracker;
-use conntrack_core::BanDirection;
 use conntrack_core::Timestamp;
 use conntrack_core::banlist;
 use conntrack_core::banlist::Found;
@@ -79,7 +77,6 @@ pub(crate) fn ban(args: &BanArgs, file: &Path, context: &Context) -> Result<Exit
         (spec.dry_run, spec.direction) = (args.dry_run, args.direction);
         spec
     };
-    fits(&spec, &tracker.lists()?)?;
     let mut progress = Progress::new("entries", Some(list.entries.len() as u64));
     let loaded = tracker.load_list(&spec, &list.entries, |done| progress.show(done, done));
     progress.end();
@@ -102,32 +99,6 @@ pub(crate) fn ban(args: &BanArgs, file: &Path, context: &Context) -> Result<Exit
         ));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether what is asked for is what would become of a list that is there: one that drops is
-/// not to stop by a dry run, and what is added to one is as that one is.
-fn fits(spec: &ListSpec, lists: &[BanList]) -> Result<(), Failure> {
-    let name = &spec.name;
-    let Some(there) = lists.iter().find(|list| list.name == *name) else {
-        return Ok(());
-    };
-    let why = match (spec.replace, spec.dry_run, there.dry_run) {
-        (true, true, false) => {
-            "drops, and would not any more: --dry-run needs another name (--list)"
-        }
-        (false, true, false) => {
-            "drops, and so would what is added to it: --dry-run needs another name (--list)"
-        }
-        (false, false, true) => {
-            "is a dry run, and so would be what is added to it: add with --dry-run, or put the \
-             list in force with --replace"
-        }
-        (false, ..) if spec.direction != there.direction && spec.direction != BanDirection::In => {
-            "drops what comes in only, and so would what is added to it: --replace changes that"
-        }
-        _ => return Ok(()),
-    };
-    Err(Failure::Usage(format!("the list {name} {why}")))
 }
 
 /// The name of the list: that of its file, unless it is given.
