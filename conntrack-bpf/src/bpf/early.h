@@ -41,7 +41,7 @@ static __always_inline int ct_early_dropped(struct ct_work *w, struct ct_cpu *cp
 
 	/* The time of the last packet will do to tell whether anybody was dropped of late. */
 	if (!ct_hint_holds(w, cfg_replay ? ct_replay.now : w->tick_now) ||
-	    ct_policy.scopes != 1U << CT_SCOPE_ANY || (iface && (iface->flags & CT_IF_RAW_IP)))
+	    (iface && (iface->flags & CT_IF_RAW_IP)))
 		return 0;
 	ip = ct_early_ip(m);
 	if (!ip)

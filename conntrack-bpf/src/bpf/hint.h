@@ -69,8 +69,11 @@ static __always_inline void ct_hint_take(struct ct_work *w)
 static __always_inline int ct_hint_banned(struct ct_work *w, struct ct_cpu *cpu, __u32 addr)
 {
 	struct ct_ban_key key = {.family = 4, .prefix = 32, .addr[0] = addr};
-	struct ct_ban *ban = bpf_map_lookup_elem(&ct_bans, &key);
+	struct ct_ban *ban;
 
+	if (ct_policy.scopes != 1U << CT_SCOPE_ANY)
+		return 0;
+	ban = bpf_map_lookup_elem(&ct_bans, &key);
 	if (!ban || ban->flags & CT_BAN_DRY_RUN || ban->cleared != ct_policy.allowed)
 		return 0;
 	w->ask.boot = 0;
@@ -97,8 +100,7 @@ __weak __noinline int ct_hint_ask(struct ct_work *w)
 	if (!w)
 		return CT_VERDICT_PASS;
 	cpu = ct_cpu_of(w->cpu);
-	if ((cpu && w->pkt.family == 4 && ct_policy.scopes == 1U << CT_SCOPE_ANY &&
-	     ct_hint_banned(w, cpu, w->pkt.src[0])) ||
+	if ((cpu && w->pkt.family == 4 && ct_hint_banned(w, cpu, w->pkt.src[0])) ||
 	    ct_ask(w, CT_ASK_ALL) == CT_VERDICT_DROP) {
 		w->dropped = w->pkt.now;
 		return CT_VERDICT_DROP;
