@@ -402,18 +402,28 @@ impl<S: Slot> Row<S> {
         }
     }
 
+    /// The id of the opener's fingerprint, if it stands in the slot: `ct_opener()` in the
+    /// BPF sources. Of TCP's flows only.
+    pub(crate) fn opener(&self) -> Option<u64> {
+        let answer = &self.slot.flow().tcp[1];
+        let id = u64::from(answer.ack) << 32 | u64::from(answer.seq);
+        Some(id).filter(|&id| id != 0 && answer.flags == 0)
+    }
+
     /// One direction; 0 is the original one.
     fn side(&self, dir: usize, tuple: Tuple) -> Side {
         let flow = self.slot.flow();
         let end = &flow.tcp[dir];
+        // Until it is heard, something else stands there: see `opener()`.
+        let heard = |number: u32| if end.flags == 0 { 0 } else { number };
         Side {
             tuple,
             packets: (u64::from(self.carry[dir]) << 32) | u64::from(flow.packets[dir]),
             bytes: flow.bytes[dir],
             tcp: (tuple.protocol == Protocol::TCP).then_some(TcpLast {
                 flags: end.flags,
-                seq: end.seq,
-                ack: end.ack,
+                seq: heard(end.seq),
+                ack: heard(end.ack),
                 window: end.win,
             }),
         }

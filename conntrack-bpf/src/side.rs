@@ -91,11 +91,16 @@ impl Sides {
         if flow.protocol != Protocol::TCP {
             return;
         }
+        if self.rows.is_some() {
+            flow.fingerprint_ids[0] = row.opener().unwrap_or(0);
+        }
         let (_, start) = row.life();
         let Some(side) = self.find(row.key().hash(seed), start) else {
             return;
         };
-        flow.fingerprint_ids = side.print;
+        if row.opener().is_none() {
+            flow.fingerprint_ids = side.print;
+        }
         if is_untold(&side) {
             return;
         }

@@ -107,7 +107,7 @@ wire! {
         lo_port_be @ 56, hi_port_be @ 58, proto_if @ 60, tcp @ 64,
     }
     ct_flow6: 192 { flow @ 0, lo @ 128, hi @ 144, reserved @ 160 }
-    ct_bucket_head: 128 { tags @ 0, reserved @ 32, carry @ 64, pad @ 124 }
+    ct_bucket_head: 128 { tags @ 0, queue @ 32, reserved @ 40, carry @ 64, pad @ 124 }
     ct_bucket4: 2048 { head @ 0, slot @ 128 }
     ct_bucket6: 3008 { head @ 0, slot @ 128 }
     ct_frag_key: 40 { src @ 0, dst @ 16, id_be @ 32, proto @ 36, family @ 37 }

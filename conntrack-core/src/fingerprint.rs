@@ -25,7 +25,7 @@ pub struct Fingerprint {
     pub first_seen: Timestamp,
     /// When the last came.
     pub last_seen: Timestamp,
-    /// Who sent the last.
+    /// Who sent the last, or the first of those within a millisecond of it.
     pub last_source: Endpoint,
     /// A hash of the record, by which flows name it; another one in each tracker.
     pub id: u64,

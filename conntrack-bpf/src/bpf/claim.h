@@ -3,7 +3,7 @@
 #ifndef CT_CLAIM_H
 #define CT_CLAIM_H
 
-#include "slot.h"
+#include "queue.h"
 
 static __always_inline __u64 ct_next_gen(__u64 word)
 {
@@ -104,26 +104,50 @@ static __always_inline int ct_is_nobodys(__u64 spare)
 	return spare >> 60 == CT_SPARE_EXPIRED || spare >> 60 == CT_SPARE_UNRESTED;
 }
 
-/* The slot of one bucket that is missed least, if it is missed less than `pick`. */
-static __always_inline void ct_pick_spare(struct ct_bucket_head *head, __u32 bucket, int v6,
-					  struct ct_pick *pick)
+/* Takes a slot for `pick` if it is missed less. Returns 0 if it is a live, assured flow's. */
+static __always_inline int ct_pick_less(struct ct_bucket_head *head, __u32 bucket, __u32 slot,
+					int v6, struct ct_pick *pick)
 {
-	for (__u32 slot = 0; slot < CT_SLOTS; slot++) {
-		struct ct_flow *flow = ct_slot(head, slot, v6);
-		__u64 word = ct_load(&flow->word);
-		__u64 spare = ct_spare(flow, word, pick->now);
+	struct ct_flow *flow = ct_slot(head, slot, v6);
+	__u64 word = ct_load(&flow->word);
+	__u64 spare = ct_spare(flow, word, pick->now);
 
-		if (spare <= ct_load(&pick->best) || (pick->keep && !ct_is_nobodys(spare)))
-			continue;
+	if (spare > ct_load(&pick->best) && (!pick->keep || ct_is_nobodys(spare))) {
 		pick->word = word;
 		pick->bucket = bucket;
 		*(volatile __u32 *)&pick->slot = slot;
 		*(volatile __u64 *)&pick->best = spare;
 	}
+	return spare || ct_phase_of(word) != CT_LIVE;
+}
+
+/* The slot of one bucket that is missed least, if it is missed less than `pick`. */
+static __always_inline void ct_pick_spare(struct ct_bucket_head *head, __u32 bucket, int v6,
+					  struct ct_pick *pick)
+{
+	for (__u32 slot = 0; slot < CT_SLOTS; slot++)
+		ct_pick_less(head, bucket, slot, v6, pick);
 }
 
 /*
- * Both as global functions, which the verifier walks through once each, not once for
+ * The same of those that came first only, each of which is a cache line. Assured flows
+ * stay; they go to the end of the queue, or soon there would be nobody else in front.
+ */
+static __always_inline void ct_pick_first(struct ct_bucket_head *head, __u32 bucket, int v6,
+					  struct ct_pick *pick)
+{
+	__u64 queue = ct_queue_of(head);
+
+	for (int i = 0; i < CT_QUEUE_LOOK; i++, queue >>= CT_QUEUE_BITS) {
+		__u32 slot = ct_slot_index(queue & 15);
+
+		if (!ct_pick_less(head, bucket, slot, v6, pick))
+			ct_queue_up(head, slot);
+	}
+}
+
+/*
+ * All as global functions, which the verifier walks through once each, not once for
  * each slot that the rest of the way might begin with.
  */
 __weak __noinline int ct_pick_free4(struct ct_bucket4 *bucket, __u32 index, __u32 empty,
@@ -136,6 +160,20 @@ __weak __noinline int ct_pick_free6(struct ct_bucket6 *bucket, __u32 index, __u3
 				    struct ct_pick *pick)
 {
 	return bucket && pick ? ct_pick_free(&bucket->head, index, empty, 1, pick) : 0;
+}
+
+__weak __noinline int ct_pick_first4(struct ct_bucket4 *bucket, __u32 index, struct ct_pick *pick)
+{
+	if (bucket && pick)
+		ct_pick_first(&bucket->head, index, 0, pick);
+	return 0;
+}
+
+__weak __noinline int ct_pick_first6(struct ct_bucket6 *bucket, __u32 index, struct ct_pick *pick)
+{
+	if (bucket && pick)
+		ct_pick_first(&bucket->head, index, 1, pick);
+	return 0;
 }
 
 __weak __noinline int ct_pick_spare4(struct ct_bucket4 *bucket, __u32 index, struct ct_pick *pick)
@@ -152,7 +190,7 @@ __weak __noinline int ct_pick_spare6(struct ct_bucket6 *bucket, __u32 index, str
 	return 0;
 }
 
-/* The two in the first or the second bucket of a key. */
+/* These in the first or the second bucket of a key. */
 static __always_inline int ct_find_free(const struct ct_hash *hash, int second, __u32 empty, int v6,
 					struct ct_pick *pick)
 {
@@ -160,6 +198,17 @@ static __always_inline int ct_find_free(const struct ct_hash *hash, int second, 
 
 	return v6 ? ct_pick_free6(ct_bucket(index, 1), index, empty, pick)
 		  : ct_pick_free4(ct_bucket(index, 0), index, empty, pick);
+}
+
+static __always_inline void ct_find_first(const struct ct_hash *hash, int second, int v6,
+					  struct ct_pick *pick)
+{
+	__u32 index = hash->bucket[second];
+
+	if (v6)
+		ct_pick_first6(ct_bucket(index, 1), index, pick);
+	else
+		ct_pick_first4(ct_bucket(index, 0), index, pick);
 }
 
 static __always_inline void ct_find_spare(const struct ct_hash *hash, int second, int v6,
@@ -173,11 +222,24 @@ static __always_inline void ct_find_spare(const struct ct_hash *hash, int second
 		ct_pick_spare4(ct_bucket(index, 0), index, pick);
 }
 
-/* Nothing is empty: the slot that is missed least. Returns its CT_SPARE_ class
- * or 0. */
-static __always_inline __u64 ct_reclaim(const struct ct_hash *hash, int v6, struct ct_pick *pick)
+/*
+ * Nothing is empty and rested: the slot that is missed least, of those that came first or,
+ * where these are missed more than others may be, of all. `empty`: some have no flow.
+ * Returns its CT_SPARE_ class or 0.
+ */
+static __always_inline __u64 ct_reclaim(const struct ct_hash *hash, int v6, __u32 empty,
+					struct ct_pick *pick)
 {
 	*(volatile __u64 *)&pick->best = 0;
+	if (!pick->keep) {
+		__u64 class;
+
+		ct_find_first(hash, 0, v6, pick);
+		ct_find_first(hash, 1, v6, pick);
+		class = ct_load(&pick->best) >> 60;
+		if (class >= CT_SPARE_OLD || (class == CT_SPARE_UNREPLIED && !empty))
+			return class;
+	}
 	ct_find_spare(hash, 0, v6, pick);
 	ct_find_spare(hash, 1, v6, pick);
 	return ct_load(&pick->best) >> 60;
@@ -229,7 +291,7 @@ static __always_inline enum ct_claimed ct_claim(const struct ct_hash *hash, __u6
 	if (!found)
 		found = ct_find_free(hash, 1, ct_untagged(second), v6, pick);
 	if (!found) {
-		*spare = ct_reclaim(hash, v6, pick);
+		*spare = ct_reclaim(hash, v6, empty0 | ct_untagged(second), pick);
 		if (!*spare)
 			return CT_CLAIM_FULL;
 	}

@@ -4,6 +4,7 @@
 #define CT_CREATE_H
 
 #include "limit.h"
+#include "print.h"
 #include "room.h"
 
 /* Fills the slot we hold with the flow this packet begins; see table.h for the order. */
@@ -40,6 +41,8 @@ static __always_inline enum ct_next ct_start(struct ct_work *w, int v6)
 		return CT_DONE;
 	__builtin_memset(&w->fx, 0, sizeof(w->fx));
 	w->bits = ct_tcp_start(ref.flow, &w->pkt, w->bits, &w->fx);
+	if (ct_print_kept() && w->frame.syn.opener)
+		ct_set_opener(ref.flow, w->frame.syn.opener);
 	return CT_PUBLISH;
 }
 

@@ -129,6 +129,27 @@ static __always_inline void ct_note_segment(struct ct_flow *flow, enum ct_dir di
 	end->flags = pkt->tcp_flags;
 }
 
+/*
+ * The id of the opener's fingerprint, 0 if there is none. Until the first segment of the
+ * answer is noted it stands where that one's numbers come: a flood of SYNs that nobody
+ * answers needs no room beside the slots. Whoever reads while they are written has an id
+ * that nobody bears.
+ */
+static __always_inline __u64 ct_opener(const struct ct_flow *flow)
+{
+	const volatile struct ct_tcp_end *end = &flow->tcp[CT_REPLY];
+	__u64 id = (__u64)end->ack << 32 | end->seq;
+
+	return end->flags ? 0 : id;
+}
+
+/* Before the slot is a flow: afterwards an answer may be writing there. */
+static __always_inline void ct_set_opener(struct ct_flow *flow, __u64 id)
+{
+	flow->tcp[CT_REPLY].seq = id;
+	flow->tcp[CT_REPLY].ack = id >> 32;
+}
+
 /* nf_conntrack's class of a packet, from the flow as it was before it. */
 static __always_inline enum ct_class ct_class_of(__u64 word, enum ct_dir dir)
 {

@@ -73,9 +73,11 @@ struct ct_syn {
 	__u32 at;    /* where the walk through the options is */
 	__u32 bits;  /* of the record: what IP's header says, and whether there is data */
 	__u8 ttl, ip_options;
-	__u8 taken;  /* a flow has accepted it: */
-	__u8 dir;    /* as its sender's, enum ct_dir, */
-	__u64 start; /* and it began then */
+	__u8 taken;   /* a flow has accepted it: */
+	__u8 dir;     /* as its sender's, enum ct_dir, */
+	__u64 start;  /* and it began then; */
+	__u64 opener; /* the flow it begins has this as ct_opener(), */
+	__u64 moves;  /* this answer takes its place, if it is not 0 */
 	struct ct_print print;
 	__u8 tcp[CT_SYN_ROOM]; /* as it came */
 };

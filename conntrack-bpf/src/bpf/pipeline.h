@@ -133,7 +133,11 @@ static __always_inline enum ct_verdict ct_track_flow(struct ct_work *w, struct c
 				ct_health_note(w);
 			return CT_VERDICT_PASS;
 		}
+		if (ct_print_kept() && next != CT_LATE)
+			w->frame.syn.moves = 0;
 		next = ct_go_through(w, v6, next);
+		if (ct_print_kept() && w->frame.syn.moves && next == CT_DONE)
+			ct_print_move(w);
 		if (w->limit.shaken)
 			ct_limit_shaken(w);
 		if (cfg_health && w->health.due && next == CT_DONE)
@@ -142,13 +146,13 @@ static __always_inline enum ct_verdict ct_track_flow(struct ct_work *w, struct c
 			next = v6 ? ct_begin6(w) : ct_begin4(w);
 		if (next == CT_CREATE)
 			next = v6 ? ct_create6(w) : ct_create4(w);
+		if (next == CT_START && ct_print_kept())
+			ct_print_begin(w);
 		if (next == CT_START)
 			next = v6 ? ct_start6(w) : ct_start4(w);
 		if (next == CT_PUBLISH) {
 			w->begun = 0;
 			next = v6 ? ct_announce6(w) : ct_announce4(w);
-			if (w->begun)
-				ct_print_taken(w, w->pkt.now, CT_ORIGINAL, 1);
 			if (ct_port_is_due(w))
 				ct_port_reached(w);
 		}

@@ -11,8 +11,9 @@
  * put it in, and one of their packets is not counted. The record of a source is never
  * changed in place, for that would be torn: where it differs the entry is put in anew, and
  * packets that come meanwhile on other CPUs are not counted. The last source of a signature
- * is written by one CPU at a time; one that finds another at it leaves it to that. A flow
- * keeps a record's id, one word for each end, of whoever wrote last.
+ * is that of the first segment in a millisecond, or in a flood all CPUs would take turns
+ * at it. It is written by one CPU at a time; one that finds another at it leaves it to
+ * that. A flow keeps a record's id, one word for each end, of whoever wrote last.
  */
 #ifndef CT_PRINT_H
 #define CT_PRINT_H
@@ -76,7 +77,7 @@ __weak __noinline int ct_print_signature(struct ct_work *w)
 {
 	struct ct_printed *known, first = {};
 	struct ct_print key;
-	__u64 turn;
+	__u64 turn, was;
 
 	if (!w)
 		return 0;
@@ -92,7 +93,10 @@ __weak __noinline int ct_print_signature(struct ct_work *w)
 		return bpf_map_update_elem(&ct_prints, &key, &first, BPF_NOEXIST);
 	}
 	__sync_fetch_and_add(&known->count, 1);
+	was = ct_load(&known->last);
 	known->last = w->pkt.now;
+	if (!((was ^ w->pkt.now) >> CT_PRINT_SOURCE))
+		return 0;
 	turn = ct_load(&known->turns);
 	if (ct_load(&known->turn) == turn &&
 	    __sync_val_compare_and_swap(&known->turns, turn, turn + 1) == turn) {
@@ -173,15 +177,54 @@ __weak __noinline int ct_print_answers(struct ct_work *w)
 	return 0;
 }
 
-/* Before a flow that began then is changed by a segment: whether it accepts it. */
-static __always_inline void ct_print_taken(struct ct_work *w, __u64 start, enum ct_dir dir,
-					   int accepted)
+/* Do flows keep the fingerprints of their ends? A constant to the verifier. */
+static __always_inline int ct_print_kept(void)
 {
-	if (!cfg_prints || !ct_side_on() || !(w->pkt.tcp_flags & CT_TCP_SYN))
+	return cfg_prints && ct_side_on();
+}
+
+/* This packet begins a flow: w->frame.syn.opener. */
+__weak __noinline int ct_print_begin(struct ct_work *w)
+{
+	if (!w)
+		return 0;
+	w->frame.syn.opener = 0;
+	if (!(w->pkt.tcp_flags & CT_TCP_SYN) || w->frame.syn.there == CT_SYN_NONE)
+		return 0;
+	ct_print_make(&w->frame.syn);
+	w->frame.syn.opener = ct_print_id(&w->frame.syn.print);
+	return 0;
+}
+
+/* Before a flow is changed by a segment, of which it makes `answer`. */
+static __always_inline void ct_print_taken(struct ct_work *w, const struct ct_flow *flow,
+					   enum ct_dir dir, enum ct_answer answer)
+{
+	struct ct_syn *syn = &w->frame.syn;
+
+	if (!ct_print_kept() || w->pkt.proto != IPPROTO_TCP)
 		return;
-	w->frame.syn.start = start;
-	w->frame.syn.dir = dir & 1;
-	w->frame.syn.taken = accepted;
+	syn->start = flow->start;
+	syn->dir = dir & 1;
+	syn->taken = answer == CT_ACCEPT;
+	if (dir == CT_REPLY && w->fx.note && answer != CT_END)
+		syn->moves = ct_opener(flow);
+}
+
+/* The answer has come: the opener's id goes where there is room for both. */
+__weak __noinline int ct_print_move(struct ct_work *w)
+{
+	struct ct_side *side;
+
+	if (!w)
+		return 0;
+	ct_side_begin(w, w->frame.syn.start, 0);
+	if (!ct_side_take(w))
+		return 0;
+	side = ct_side_of(w);
+	if (side)
+		side->print[CT_ORIGINAL] = w->frame.syn.moves;
+	return 0;
 }
 
 /* Keeps w's record as that of an end of its flow. */
@@ -189,7 +232,7 @@ __weak __noinline int ct_print_flow(struct ct_work *w)
 {
 	struct ct_side *side;
 
-	if (!w || !ct_side_on() || !w->frame.syn.taken)
+	if (!w || !ct_print_kept() || !w->frame.syn.taken)
 		return 0;
 	ct_side_begin(w, w->frame.syn.start, 0);
 	if (!ct_side_take(w))

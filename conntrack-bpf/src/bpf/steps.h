@@ -124,7 +124,7 @@ static __always_inline enum ct_next ct_conclude(struct ct_work *w, struct ct_buc
 		w->fx.word |= CT_W_SEEN_REPLY;
 	if (cfg_health && w->pkt.proto == IPPROTO_TCP)
 		ct_health_step(w, ref.flow, dir);
-	ct_print_taken(w, ref.flow->start, dir, answer == CT_ACCEPT);
+	ct_print_taken(w, ref.flow, dir, answer);
 	answer = ct_settle(w, cpu, &ref, v6, dir, answer, w->fx.word,
 			   ct_other_buckets(v6) &&
 				   ct_forget(&w->fx, ct_is_other(w->taken_bucket, v6)));

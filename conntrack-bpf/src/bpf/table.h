@@ -115,6 +115,7 @@ static __always_inline void ct_fill_key(struct ct_ref *ref, const struct ct_key 
 		flow->hi = key->hi[0];
 	}
 	ct_set_tag(ref->head, slot, hash->tag);
+	ct_queue_up(ref->head, slot);
 	/* A full barrier: key and tag before FILLED, FILLED before we look around. */
 	__sync_val_compare_and_swap(&flow->word, ref->word, filled);
 	ref->word = filled;

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CT_ABI 12
+#define CT_ABI 13
 
 /* Slots in a bucket, and the pairs of nanoseconds everything is counted in. */
 #define CT_SLOTS 15
@@ -140,8 +140,8 @@ struct ct_tcp_end {
 	__u32 maxend; /* max(ack + max(win, 1)) the other end granted */
 	__u32 maxwin; /* largest window this end granted, scaled; 0: not heard yet */
 	__u32 maxack; /* highest ack this end sent */
-	__u32 seq;    /* of the last segment, host order */
-	__u32 ack;    /* of the last segment, host order */
+	__u32 seq;    /* of the last segment, host order; */
+	__u32 ack;    /* end 1, while `flags` are 0: both are ct_opener() */
 	__u16 win;    /* of the last segment, unscaled */
 	__u16 shared; /* where the remembered segment ended: end 0 the low half, end 1 the high */
 	__u8 flags;   /* of the last segment: FIN 1 .. CWR 128 */
@@ -206,11 +206,13 @@ _Static_assert(sizeof(struct ct_flow6) == 192, "three cache lines");
 /*
  * Fifteen slots behind one line of tags. A tag is 16 bits of the key's hash,
  * never 0; 0 is an empty slot. Tags only say where to look: the word is the
- * truth. tags[15] is always 0.
+ * truth. tags[15] is always 0. `queue` has the slots in the order their flows
+ * came; see queue.h.
  */
 struct ct_bucket_head {
 	__u16 tags[16];
-	__u64 reserved[4];
+	__u64 queue;
+	__u64 reserved[3];
 	__u16 carry[CT_SLOTS][2]; /* [slot][dir] bits 32..47 of packets */
 	__u32 pad;
 };

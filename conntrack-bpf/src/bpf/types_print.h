@@ -133,4 +133,7 @@ enum ct_unprinted {
 #define CT_PRINT_NEW_SOURCES 128
 #define CT_PRINT_SLICE	     26 /* of 2 to that power ns: 67 ms */
 
+/* The last source of a signature is the first in a time of 2 to that power ns: a millisecond. */
+#define CT_PRINT_SOURCE 20
+
 #endif

@@ -1,5 +1,7 @@
 //! Floods of what is new.
 
+use std::net::IpAddr;
+
 use conntrack_core::p0f::Kind;
 
 use crate::common::SECOND;
@@ -52,4 +54,32 @@ fn what_is_new_is_recorded_at_a_limited_rate() {
     place.now += SECOND / 10;
     place.send_now(&syn(5000, 5000));
     assert_eq!(place.of(&syn(5000, 5000), Kind::Syn).unwrap().count, 1);
+}
+
+/// In a flood of one signature the CPUs do not take turns at naming its source.
+#[test]
+#[ignore = "root"]
+fn its_source_is_the_first_of_a_millisecond() {
+    let mut place = Place::new(|_| ());
+    let from = |host| Shape {
+        hosts: (host, 2),
+        ..Shape::default()
+    };
+    let last = |place: &Place| {
+        let [signature] = &place.signatures()[..] else {
+            panic!("one signature");
+        };
+        let IpAddr::V4(addr) = signature.last_source.addr else {
+            panic!("IPv4");
+        };
+        (signature.count, addr.octets()[3])
+    };
+    place.send(&from(1));
+    assert_eq!(last(&place), (1, 1));
+    place.send(&from(3));
+    place.send_now(&from(4));
+    place.send_now(&from(5));
+    assert_eq!(last(&place), (4, 3));
+    place.send(&from(6));
+    assert_eq!(last(&place), (5, 6));
 }

@@ -91,6 +91,47 @@ fn a_flow_knows_both_ends_and_the_next_one_its_own() {
     }
 }
 
+/// An ACK in answer to a SYN is not one to the flow, but its numbers are kept.
+#[test]
+#[ignore = "root"]
+fn the_first_answer_leaves_the_opener_its_own() {
+    let mut place = Place::new(|_| ());
+    place.send(&syn(64));
+    let silent = flow(&place).reply.tcp.expect("TCP");
+    assert_eq!([silent.seq, silent.ack, silent.flags.into()], [0, 0, 0]);
+    let challenge = Shape {
+        flags: ACK,
+        options: Vec::new(),
+        ..Shape::answer()
+    };
+    place.send(&challenge);
+    let heard = flow(&place).reply.tcp.expect("TCP");
+    assert_eq!([heard.seq, heard.ack], [challenge.seq, challenge.ack]);
+    assert_eq!(named(&place), [record(&syn(64)), None]);
+    place.send(&answer(40_001));
+    assert_eq!(named(&place), [record(&syn(64)), record(&answer(40_001))]);
+}
+
+/// What nobody answers takes no room beside the flows, not even that of what nobody has
+/// acknowledged yet.
+#[test]
+#[ignore = "root"]
+fn a_flood_of_syns_takes_no_room() {
+    let mut place = Place::new(|config| config.health.max_flows = Some(4));
+    place.send(&syn(64));
+    place.send(&answer(40_001));
+    for port in 1..100 {
+        let ports = (port, 80);
+        place.send(&Shape { ports, ..syn(64) });
+    }
+    let tables = &place.lab.tables;
+    let walk = tables.walk(FlowFilter::default(), Clock::stopped(place.now));
+    let ids: Vec<_> = walk.map(|flow| flow.unwrap().fingerprint_ids).collect();
+    assert_eq!(ids.len(), 100);
+    assert!(ids.iter().all(|[opener, _]| *opener == ids[0][0]));
+    assert_eq!(ids.iter().filter(|[_, answer]| *answer != 0).count(), 1);
+}
+
 #[test]
 #[ignore = "root"]
 fn without_fingerprints_or_room_beside_there_are_none() {
