@@ -179,8 +179,8 @@ impl Tracker {
     /// have it), from now on and until its time is up, whether or not a process of ours runs
     /// then. Connections that are there go on. It has to fit in all: what p0f calls fuzzy
     /// passes. What is [never banned](Tracker::allow) passes, too. With `dry_run` they are
-    /// counted, and pass. What is banned already begins anew. It does not outlive the
-    /// tracker. There may be 64 at once.
+    /// counted, and pass. What is banned already begins anew. It is kept over a
+    /// restart as other bans are, without its counts. There may be 64 at once.
     ///
     /// Whoever knows the pattern can send other SYNs, so it keeps out programs, not
     /// attackers. And a pattern may fit more systems than one thinks: begin with a dry run.
@@ -188,7 +188,8 @@ impl Tracker {
     /// # Errors
     /// `Invalid` for what is no pattern, or longer than 255 bytes, or if the tracker keeps
     /// no fingerprints; `NotFound` if its network namespace is gone; `Other` if there is no
-    /// room for more; or what the kernel says.
+    /// room for more, or if it is in force and could not be kept over a restart, which the
+    /// message says; or what the kernel says.
     pub fn ban_fingerprint(
         &self,
         pattern: &str,

@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use common::Name;
 use common::link::veth;
@@ -129,4 +130,50 @@ fn who_holds_a_tracker_that_was_detached_does_not_write_over_the_next_ones_bans(
     assert_eq!(file(), kept);
     assert_eq!(bans(&next), ["203.0.113.1 api"]);
     next.detach().expect("detach");
+}
+
+/// With the time that they have left, and until they end.
+#[test]
+#[ignore = "root"]
+fn fingerprints_stay_banned() {
+    const PATTERN: &str = "4:64:0:*:1024,0:mss::0";
+    const FOR_EVER: &str = "*:64:0:*:mss*10,7:mss,sok,ts,nop,ws:df,id+:0";
+    let (here, _there) = wire();
+    let (name, state) = (Name::new(), TempDir::new().expect("a folder"));
+    let banned = |tracker: &Tracker| {
+        let mut all = tracker.fingerprint_bans().expect("bans");
+        all.sort_by_key(|ban| ban.until.is_none());
+        all
+    };
+    let first = track(&name, &here, state.path(), Keep::Pinned);
+    let hour = Some(Duration::from_secs(3600));
+    let put = |ttl, dry_run, pattern| first.ban_fingerprint(pattern, ttl, dry_run);
+    put(hour, false, PATTERN).expect("ban");
+    put(None, true, FOR_EVER).expect("ban");
+    let all = banned(&first);
+    first.detach().expect("detach");
+
+    let second = track(&name, &here, state.path(), Keep::Pinned);
+    let kept = banned(&second);
+    assert_eq!(kept.len(), 2);
+    for (kept, was) in kept.iter().zip(&all) {
+        assert_eq!(kept.pattern, was.pattern);
+        assert_eq!((kept.since, kept.dry_run), (was.since, was.dry_run));
+        match (kept.until, was.until) {
+            (Some(one), Some(other)) => assert!(one.0.abs_diff(other.0) < 1_000_000_000),
+            (one, other) => assert_eq!(one, other),
+        }
+    }
+    assert!(second.unban_fingerprint(PATTERN).expect("unban"));
+    second.detach().expect("detach");
+
+    let third = track(&name, &here, state.path(), Keep::Pinned);
+    assert_eq!(banned(&third)[..], kept[1..]);
+    assert_eq!(third.unban_all().expect("unban"), 1);
+    assert!(!state.path().join(&name.0).join("fingerprints").exists());
+    third.detach().expect("detach");
+
+    let last = track(&name, &here, state.path(), Keep::Pinned);
+    assert_eq!(banned(&last), []);
+    last.detach().expect("detach");
 }

@@ -1,5 +1,6 @@
 //! Bans over a restart: the files in which an instance keeps them. One has the single
-//! bans and what is allowed, one each list; so a ban does not cost writing a million.
+//! bans and what is allowed, one those of fingerprints, one each list; so a ban does not
+//! cost writing a million.
 //! Whoever reads or writes holds the lock on the instance's bans.
 
 use std::fs;
@@ -26,8 +27,10 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::prints::PrintBans;
 
 const SINGLE: &str = "bans";
+const FINGERPRINTS: &str = "fingerprints";
 const LIST: &str = "list-";
 /// Before what went wrong in writing.
 const NOT_KEPT: &str = "it is in force, but not over a restart";
@@ -74,7 +77,7 @@ impl Folder {
         let state = BanState {
             bans: Bans::of(maps)?.to_save()?,
             allow: kinds.flatten().collect(),
-            lists: Vec::new(),
+            ..BanState::default()
         };
         // Nothing was ever kept, and there is nothing to keep.
         if state.is_empty() && !self.path.join(SINGLE).exists() {
@@ -94,20 +97,34 @@ impl Folder {
                     ..BanState::default()
                 },
             ),
-            None => match fs::remove_file(self.path.join(file)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                removed => removed.context("remove the file of a list"),
-            },
+            None => self.remove(&file),
+        }
+    }
+
+    /// Keeps the bans of fingerprints as they are; of none, removes the file.
+    pub(crate) fn save_prints(&self, maps: &Maps) -> Result<()> {
+        let state = BanState {
+            fingerprints: PrintBans::of(maps)?.list()?,
+            ..BanState::default()
+        };
+        match state.is_empty() {
+            true => self.remove(FINGERPRINTS),
+            false => self.save(FINGERPRINTS, &state),
+        }
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.with_context(|| format!("remove {}", path.display())),
         }
     }
 
     /// Removes the files of all lists.
     pub(crate) fn forget_lists(&self) -> Result<()> {
-        for name in self.lists() {
-            let path = self.path.join(format!("{LIST}{name}"));
-            fs::remove_file(path).context("remove the file of a list")?;
-        }
-        Ok(())
+        let mut lists = self.lists().into_iter();
+        lists.try_for_each(|name| self.remove(&format!("{LIST}{name}")))
     }
 
     /// Names of the lists that there are files of, sorted.
@@ -137,6 +154,15 @@ impl Folder {
                     AllowKind::Except => AllowedBy::Exception,
                 };
                 allow.put(it.net, by)?;
+            }
+        }
+        if let Some(state) = self.load(FINGERPRINTS, now) {
+            let prints = PrintBans::of(maps)?;
+            for ban in &state.fingerprints {
+                if let Err(error) = prints.restore(ban) {
+                    let path = self.path.join(FINGERPRINTS);
+                    tracing::warn!("{}: {}: {error}", path.display(), ban.pattern);
+                }
             }
         }
         let there: Vec<_> = bans.lists()?.into_iter().map(|list| list.name).collect();

@@ -10,6 +10,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use conntrack_core::Ban;
+use conntrack_core::FingerprintBan;
 use conntrack_core::Timestamp;
 use conntrack_core::ban::BanDirection;
 use conntrack_core::ban::BanOrigin;
@@ -49,6 +50,9 @@ fn some() -> BanState {
     except.until = Some(later(5));
     let mut more = SavedEntry::new("192.0.2.0/24".parse().unwrap());
     more.reason = "SBL1".to_owned();
+    let pattern = "4:64:0:*:1024,0:mss::0".to_owned();
+    let mut scanner = FingerprintBan::new(pattern, NOW, Some(later(90)));
+    scanner.dry_run = true;
     BanState {
         bans: vec![scan, ssh],
         lists: vec![
@@ -74,11 +78,13 @@ fn some() -> BanState {
             until: None,
             reason: "the office".to_owned(),
         }],
+        fingerprints: vec![scanner],
     }
 }
 
-/// The records of the state above: 2 bans, 2 lists, 2 entries, 1 allowed.
-const RECORDS: u64 = 7;
+/// The records of the state above: 2 bans, 2 lists, 2 entries, 1 allowed, 1
+/// fingerprint.
+const RECORDS: u64 = 8;
 
 fn encoded(state: &BanState) -> Vec<u8> {
     let mut file = Vec::new();
@@ -98,7 +104,8 @@ fn records(state: &BanState) -> BTreeSet<String> {
         let of = |entry| format!("{} {entry:?}", list.name);
         list.entries.iter().map(of)
     });
-    bans.chain(allow).chain(entries).collect()
+    let prints = state.fingerprints.iter().map(|ban| format!("{ban:?}"));
+    bans.chain(allow).chain(entries).chain(prints).collect()
 }
 
 /// Lists whose own record was read.
@@ -200,11 +207,16 @@ fn the_file_is_this_text() {
                 later(5)
             ),
             format!("7 {{\"list\":{{\"name\":\"empty\",\"updated\":\"{now}\",\"entries\":0}}}}"),
-            json[8].to_owned(),
+            format!(
+                "8 {{\"fingerprint\":{{\"pattern\":\"4:64:0:*:1024,0:mss::0\",\
+                 \"since\":\"{now}\",\"until\":\"{}\",\"dry_run\":true}}}}",
+                later(90)
+            ),
+            json[9].to_owned(),
         ]
     );
     assert!(
-        json[8].starts_with("8 {\"end\":{\"records\":7,\"crc\":"),
+        json[9].starts_with("9 {\"end\":{\"records\":8,\"crc\":"),
         "{}",
         json[8]
     );
@@ -257,7 +269,7 @@ fn damage_is_told_in_a_line() {
     assert_eq!(
         check(&file, "").unwrap().to_string(),
         format!(
-            "line 2 (byte {}): its checksum does not fit; 6 records are read, 1 are lost",
+            "line 2 (byte {}): its checksum does not fit; 7 records are read, 1 are lost",
             at + 1
         ),
     );
@@ -265,7 +277,7 @@ fn damage_is_told_in_a_line() {
     assert_eq!(
         check(&file, "").unwrap().to_string(),
         format!(
-            "line 2 (byte {}): its checksum does not fit; 1 more place; 6 records are read, \
+            "line 2 (byte {}): its checksum does not fit; 1 more place; 7 records are read, \
              1 are lost",
             at + 1
         ),
@@ -427,7 +439,9 @@ fn time_goes_on() {
     assert_eq!(state.bans[1].ttl, None);
     assert_eq!(state.lists[0].entries.len(), 1);
     assert_eq!(state.resume(later(60)), 1);
-    assert_eq!((state.bans.len(), state.len()), (1, 3));
+    assert_eq!((state.bans.len(), state.len()), (1, 4));
+    assert_eq!(state.resume(later(90)), 1);
+    assert_eq!(state.fingerprints, []);
 }
 
 proptest! {

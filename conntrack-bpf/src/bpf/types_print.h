@@ -101,7 +101,7 @@ enum ct_print_window {
 /* A ban of the SYNs whose record fits. */
 struct ct_print_ban {
 	__u64 until; /* CLOCK_BOOTTIME ns; 0: for ever */
-	__u64 since; /* the same clock */
+	__u64 since; /* civil time, ns since 1970 */
 	__u64 hits, bytes;
 	__u64 last; /* the same clock; 0: no hit */
 	__u32 live; /* 0: there is none here */

@@ -110,6 +110,7 @@ impl Instance {
             return Ok(());
         };
         folder.save_single(maps)?;
+        folder.save_prints(maps)?;
         let lists = Bans::of(maps)?.lists()?;
         lists
             .iter()
@@ -202,6 +203,7 @@ impl Instance {
         count += PrintBans::of(&datapath.maps)?.clear()?;
         if let Some(folder) = self.folder(&datapath.maps)? {
             folder.forget_lists()?;
+            folder.save_prints(&datapath.maps)?;
             folder.save_single(&datapath.maps)?;
         }
         Ok(count)
@@ -368,7 +370,15 @@ impl Instance {
         let datapath = self.datapath();
         // Before anything is dropped.
         self.renew_guard(&datapath.maps)?;
-        PrintBans::of(&datapath.maps)?.put(pattern, ttl, dry_run)
+        let ban = PrintBans::of(&datapath.maps)?.put(pattern, ttl, dry_run)?;
+        self.keep_prints(&datapath.maps)?;
+        Ok(ban)
+    }
+
+    /// Keeps bans of fingerprints over a restart, if it is one that does.
+    fn keep_prints(&self, maps: &Maps) -> Result<()> {
+        self.folder(maps)?
+            .map_or(Ok(()), |folder| folder.save_prints(maps))
     }
 
     /// Ends the ban of a fingerprint; whether there was one.
@@ -377,7 +387,12 @@ impl Instance {
     /// As [`PrintBans::remove`].
     pub fn unban_print(&self, pattern: &str) -> Result<bool> {
         let _turn = self.turn("unbanning a fingerprint")?;
-        PrintBans::of(&self.datapath().maps)?.remove(pattern)
+        let datapath = self.datapath();
+        let there = PrintBans::of(&datapath.maps)?.remove(pattern)?;
+        if there {
+            self.keep_prints(&datapath.maps)?;
+        }
+        Ok(there)
     }
 
     /// The bans of fingerprints in force.

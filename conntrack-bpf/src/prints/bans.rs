@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use conntrack_core::Family;
 use conntrack_core::FingerprintBan;
+use conntrack_core::Timestamp;
 use conntrack_core::p0f::Multiple;
 use conntrack_core::p0f::Pattern;
 use conntrack_core::p0f::Quirks;
@@ -98,7 +99,7 @@ impl<'a> PrintBans<'a> {
 
     fn decode(&self, raw: &ct_print_ban) -> FingerprintBan {
         let civil = |instant| (instant != 0).then(|| self.civil.of_boot(instant));
-        let since = self.civil.of_boot(raw.since);
+        let since = Timestamp(raw.since.cast_signed());
         let mut ban = FingerprintBan::new(text_of(raw), since, civil(raw.until));
         (ban.hits, ban.bytes) = (raw.hits, raw.bytes);
         ban.last_hit = civil(raw.last);
@@ -112,19 +113,53 @@ impl<'a> PrintBans<'a> {
     /// `Invalid` for what is no pattern, or where no fingerprints are kept; `Other` if there
     /// is no room for more; what the kernel says.
     pub fn put(&self, text: &str, ttl: Option<Duration>, dry_run: bool) -> Result<FingerprintBan> {
-        if !are_kept(self.maps) {
-            let message = "fingerprints are switched off in this tracker (fingerprints.enabled)";
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
+        are_wanted(self.maps)?;
         let pattern = parse(text)?;
-        let mut ban = encode(&pattern, text);
-        ban.since = self.civil.boot;
+        let found = self.find(&pattern)?;
+        let ban = self.encode(&pattern, text, self.civil.civil, ttl, dry_run);
+        self.enter(ban, found)
+    }
+
+    /// Puts in what was saved, unless the pattern is banned by now.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub(crate) fn restore(&self, ban: &FingerprintBan) -> Result<()> {
+        are_wanted(self.maps)?;
+        let pattern = parse(&ban.pattern)?;
+        if self.find(&pattern)?.is_some() {
+            return Ok(());
+        }
+        let left = ban.until.map(|until| until.since(self.civil.civil));
+        let raw = self.encode(&pattern, &ban.pattern, ban.since, left, ban.dry_run);
+        self.enter(raw, None).map(drop)
+    }
+
+    fn encode(
+        &self,
+        pattern: &Pattern,
+        text: &str,
+        since: Timestamp,
+        ttl: Option<Duration>,
+        dry_run: bool,
+    ) -> ct_print_ban {
+        let mut ban = encode(pattern, text);
+        ban.since = since.0.cast_unsigned();
         ban.until = ttl.map_or(0, |ttl| {
             let ttl = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
             self.civil.boot.saturating_add(ttl).max(1)
         });
         ban.dry_run = dry_run.into();
-        let index = match self.find(&pattern)? {
+        ban
+    }
+
+    /// In the place of `found`, or in one that is free.
+    fn enter(
+        &self,
+        mut ban: ct_print_ban,
+        found: Option<(u32, ct_print_ban)>,
+    ) -> Result<FingerprintBan> {
+        let index = match found {
             Some((index, _)) => index,
             None => {
                 let index = self.free()?;
@@ -143,6 +178,10 @@ impl<'a> PrintBans<'a> {
     fn free(&self) -> Result<u32> {
         for index in 0..PRINT_BANS {
             let ban = self.read(index)?;
+            // One that was never anybody's no packet can have met.
+            if ban.families == 0 {
+                return Ok(index);
+            }
             if !self.is_in_force(&ban) {
                 self.write(index, &ct_print_ban::default())?;
                 thread::sleep(PACKET);
@@ -185,6 +224,14 @@ impl<'a> PrintBans<'a> {
     fn publish(&self) -> Result<()> {
         let last = self.all()?.iter().map(|(index, _)| index + 1).max();
         settings::set_print_bans(self.maps, last.unwrap_or(0))
+    }
+}
+
+fn are_wanted(maps: &Maps) -> Result<()> {
+    let message = "fingerprints are switched off in this tracker (fingerprints.enabled)";
+    match are_kept(maps) {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Invalid, message)),
     }
 }
 

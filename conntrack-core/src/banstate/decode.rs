@@ -148,6 +148,7 @@ impl Reader {
         match record {
             Record::Ban(ban) => self.state.bans.push(ban.into()),
             Record::Allow(allow) => self.state.allow.push(allow.into()),
+            Record::Fingerprint(ban) => self.state.fingerprints.push(ban.into()),
             Record::List(list) => self.list(list),
             Record::In(entry) => self.entry(entry),
             Record::End(end) => return self.last(&end, number),

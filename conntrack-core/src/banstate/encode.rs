@@ -45,6 +45,9 @@ pub fn encode(state: &BanState, saved: Timestamp, out: &mut impl Write) -> io::R
             lines.write(&Record::In(EntryRecord::new(&list.name, entry)))?;
         }
     }
+    for ban in &state.fingerprints {
+        lines.write(&Record::Fingerprint(ban.into()))?;
+    }
     let end = EndRecord {
         records: lines.number - 1,
         crc: lines.all.clone().finalize(),

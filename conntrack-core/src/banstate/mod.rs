@@ -46,6 +46,7 @@ pub use file::Outcome;
 use crate::ban::Ban;
 use crate::ban::BanDirection;
 use crate::ban::BanTarget;
+use crate::fingerprint::FingerprintBan;
 use crate::time::Timestamp;
 
 /// The version of the file that is written. One that is newer is not read.
@@ -61,6 +62,8 @@ pub struct BanState {
     pub lists: Vec<SavedList>,
     /// Addresses that are not banned.
     pub allow: Vec<SavedAllow>,
+    /// Bans of fingerprints. What they dropped is not kept.
+    pub fingerprints: Vec<FingerprintBan>,
 }
 
 /// A named list.
@@ -148,13 +151,14 @@ impl BanState {
             list.entries.retain(|entry| lasts(entry.until));
         }
         self.allow.retain(|allow| lasts(allow.until));
+        self.fingerprints.retain(|ban| lasts(ban.until));
         before - self.len()
     }
 
     /// How many bans, entries of lists and allowed networks there are.
     pub fn len(&self) -> usize {
         let entries: usize = self.lists.iter().map(|list| list.entries.len()).sum();
-        self.bans.len() + entries + self.allow.len()
+        self.bans.len() + entries + self.allow.len() + self.fingerprints.len()
     }
 
     /// Whether there is nothing, not even an empty list.

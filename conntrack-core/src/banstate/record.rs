@@ -14,6 +14,7 @@ use crate::ban::BanDirection;
 use crate::ban::BanOrigin;
 use crate::ban::BanScope;
 use crate::ban::BanTarget;
+use crate::fingerprint::FingerprintBan;
 use crate::time::Timestamp;
 
 /// What a line holds; its JSON is `{"ban":{…}}`.
@@ -24,6 +25,7 @@ pub(super) enum Record {
     List(ListRecord),
     In(EntryRecord),
     Allow(AllowRecord),
+    Fingerprint(FingerprintRecord),
     End(EndRecord),
 }
 
@@ -205,6 +207,37 @@ impl From<AllowRecord> for SavedAllow {
             since: record.since,
             until: record.until,
             reason: record.reason,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FingerprintRecord {
+    pattern: String,
+    since: Timestamp,
+    #[serde(default, skip_serializing_if = "usual")]
+    until: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "usual")]
+    dry_run: bool,
+}
+
+impl From<&FingerprintBan> for FingerprintRecord {
+    fn from(ban: &FingerprintBan) -> Self {
+        Self {
+            pattern: ban.pattern.clone(),
+            since: ban.since,
+            until: ban.until,
+            dry_run: ban.dry_run,
+        }
+    }
+}
+
+impl From<FingerprintRecord> for FingerprintBan {
+    fn from(record: FingerprintRecord) -> Self {
+        Self {
+            dry_run: record.dry_run,
+            ..Self::new(record.pattern, record.since, record.until)
         }
     }
 }
