@@ -55,7 +55,8 @@ impl Victim {
     }
 
     fn wait_until(&self, what: &str, reached: impl Fn() -> bool) {
-        let end = Instant::now() + Duration::from_secs(120);
+        // An emulated machine takes minutes to load the programs.
+        let end = Instant::now() + Duration::from_secs(600);
         while !reached() {
             assert!(Instant::now() < end, "never came so far: {what}");
             thread::sleep(Duration::from_micros(200));
