@@ -21,7 +21,10 @@ use tempfile::TempDir;
 
 /// A tracker that keeps its bans in this folder.
 fn track(name: &Name, ns: &Netns, state: &Path, keep: Keep) -> Tracker {
-    let mut config = Config::default();
+    track_as(Config::default(), name, ns, state, keep)
+}
+
+fn track_as(mut config: Config, name: &Name, ns: &Netns, state: &Path, keep: Keep) -> Tracker {
     config.state_dir = Some(state.to_owned());
     let builder = Tracker::builder().config(config).instance(&name.0);
     let builder = builder.netns(NetnsRef::Path(ns.path())).interface("wire");
@@ -132,7 +135,7 @@ fn who_holds_a_tracker_that_was_detached_does_not_write_over_the_next_ones_bans(
     next.detach().expect("detach");
 }
 
-/// With the time that they have left, and until they end.
+/// With the time that they have left.
 #[test]
 #[ignore = "root"]
 fn fingerprints_stay_banned() {
@@ -164,8 +167,22 @@ fn fingerprints_stay_banned() {
             (one, other) => assert_eq!(one, other),
         }
     }
-    assert!(second.unban_fingerprint(PATTERN).expect("unban"));
     second.detach().expect("detach");
+
+    // Where there can be none they wait.
+    let mut config = Config::default();
+    config.fingerprints.enabled = false;
+    let off = track_as(config, &name, &here, state.path(), Keep::Process);
+    off.persist().expect("persist");
+    assert_eq!(banned(&off), []);
+    off.detach().expect("detach");
+
+    let own = track(&name, &here, state.path(), Keep::Process);
+    assert_eq!(banned(&own), [], "its own alone");
+    own.persist().expect("persist");
+    assert_eq!(banned(&own).len(), 2);
+    assert!(own.unban_fingerprint(PATTERN).expect("unban"));
+    own.detach().expect("detach");
 
     let third = track(&name, &here, state.path(), Keep::Pinned);
     assert_eq!(banned(&third)[..], kept[1..]);

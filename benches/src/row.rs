@@ -41,6 +41,45 @@ pub struct Effort {
     pub packets: u32,
 }
 
+/// What the product does beside following flows, each of which can be switched off: what
+/// a row takes less without one is what that costs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Beside {
+    /// How connections are doing.
+    pub health: bool,
+    /// What SYNs tell of their senders.
+    pub fingerprints: bool,
+    /// Who reaches which port.
+    pub ports: bool,
+}
+
+impl Beside {
+    const ALL: Self = Self {
+        health: true,
+        fingerprints: true,
+        ports: true,
+    };
+
+    const NOTHING: Self = Self {
+        health: false,
+        fingerprints: false,
+        ports: false,
+    };
+
+    fn name(self) -> String {
+        if self == Self::NOTHING {
+            return ", flows alone".to_owned();
+        }
+        let parts = [
+            (self.health, "health"),
+            (self.fingerprints, "fingerprints"),
+            (self.ports, "ports"),
+        ];
+        let off = parts.into_iter().filter(|(on, _)| !on);
+        off.map(|(_, name)| format!(", {name} off")).collect()
+    }
+}
+
 /// One line of the report.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -50,7 +89,7 @@ pub struct Row {
     hook: Hook,
     budget: Option<f64>,
     checked: Option<usize>,
-    measured: bool,
+    beside: Beside,
 }
 
 /// A row, measured.
@@ -85,7 +124,7 @@ impl Row {
             hook: Hook::Xdp,
             budget: None,
             checked: None,
-            measured: true,
+            beside: Beside::ALL,
         }
     }
 
@@ -112,15 +151,36 @@ impl Row {
 
     /// Nothing is measured of how connections are doing.
     #[must_use]
-    pub const fn unmeasured(mut self) -> Self {
-        self.measured = false;
+    pub const fn without_health(mut self) -> Self {
+        self.beside.health = false;
         self
     }
 
-    /// Whether the product measures how connections are doing.
+    /// No SYN is recorded.
     #[must_use]
-    pub const fn is_measured(&self) -> bool {
-        self.measured
+    pub const fn without_fingerprints(mut self) -> Self {
+        self.beside.fingerprints = false;
+        self
+    }
+
+    /// Nobody is counted who reaches a port.
+    #[must_use]
+    pub const fn without_ports(mut self) -> Self {
+        self.beside.ports = false;
+        self
+    }
+
+    /// Flows are followed, and nothing else.
+    #[must_use]
+    pub const fn alone(mut self) -> Self {
+        self.beside = Beside::NOTHING;
+        self
+    }
+
+    /// What the product does beside that.
+    #[must_use]
+    pub const fn beside(&self) -> Beside {
+        self.beside
     }
 
     /// Whether the product verifies checksums.
@@ -164,10 +224,10 @@ impl Row {
             Some(payload) => format!(", checksum of {payload} bytes verified"),
             None => String::new(),
         };
-        let measured = if self.measured { "" } else { ", health off" };
         format!(
-            "{}, {what}{flows}{hook}{checked}{measured}",
-            self.traffic.name()
+            "{}, {what}{flows}{hook}{checked}{}",
+            self.traffic.name(),
+            self.beside.name()
         )
     }
 
@@ -291,5 +351,8 @@ mod tests {
         assert_eq!(checked, "TCP/IPv4, 1 flow, checksum of 100 bytes verified");
         let new = Row::new(Work::NewEmpty, tcp4, 1_000_000);
         assert_eq!(new.name(), "TCP/IPv4, new, into empty, 1M flows");
+        let without = hot.without_health().without_ports();
+        assert_eq!(without.name(), "TCP/IPv4, 1 flow, health off, ports off");
+        assert_eq!(hot.alone().name(), "TCP/IPv4, 1 flow, flows alone");
     }
 }

@@ -14,6 +14,7 @@ use conntrack_bench::program::ProgramSize;
 use conntrack_bench::report::Report;
 use conntrack_bench::report::conclude;
 use conntrack_bench::rig::Rig;
+use conntrack_bench::row::Beside;
 use conntrack_bench::row::Effort;
 use conntrack_bench::row::Row;
 use conntrack_bench::row::Work;
@@ -33,20 +34,20 @@ const UDP6: Traffic = traffic(Family::V6, Proto::Udp);
 const ICMP4: Traffic = traffic(Family::V4, Proto::Icmp);
 
 /// Those of one size stand together: programs are loaded once for all of them.
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 26] = [
     Row::new(Work::Established, TCP4, 1).budget(1.35),
     Row::new(Work::Established, TCP6, 1),
     Row::new(Work::Established, UDP4, 1),
     Row::new(Work::Established, UDP6, 1),
     Row::new(Work::Established, ICMP4, 1),
     Row::new(Work::Established, TCP4, 1).at_tc(),
-    Row::new(Work::Established, TCP4, 1).unmeasured(),
-    Row::new(Work::Established, TCP6, 1).unmeasured(),
+    Row::new(Work::Established, TCP4, 1).without_health(),
+    Row::new(Work::Established, TCP6, 1).without_health(),
     Row::new(Work::Established, UDP4, 1).checked(64),
     Row::new(Work::Established, UDP4, 1).checked(1400),
     Row::new(Work::Established, TCP4, 10_000),
     Row::new(Work::Established, TCP4, 100_000).budget(0.75),
-    Row::new(Work::Established, TCP4, 100_000).unmeasured(),
+    Row::new(Work::Established, TCP4, 100_000).without_health(),
     Row::new(Work::Established, TCP6, 100_000),
     Row::new(Work::Established, UDP4, 100_000),
     Row::new(Work::NewEmpty, TCP4, 100_000).budget(1.05),
@@ -54,6 +55,10 @@ const ROWS: [Row; 22] = [
     Row::new(Work::NewEmpty, UDP4, 100_000),
     Row::new(Work::NewLoaded, TCP4, 100_000),
     Row::new(Work::NewFull, TCP4, 100_000).budget(1.30),
+    Row::new(Work::NewEmpty, TCP4, 100_000).without_fingerprints(),
+    Row::new(Work::NewEmpty, TCP4, 100_000).without_ports(),
+    Row::new(Work::NewEmpty, TCP4, 100_000).alone(),
+    Row::new(Work::NewFull, TCP4, 100_000).alone(),
     Row::new(Work::Established, TCP4, 1_000_000).budget(0.75),
     Row::new(Work::NewEmpty, TCP4, 1_000_000).budget(1.05),
 ];
@@ -80,17 +85,19 @@ fn measure(args: &Args) -> Result<Report> {
     let watch = Watch::start(pin()?)?;
     let mut outcomes = Vec::new();
     let mut programs: Vec<ProgramSize> = Vec::new();
-    let mut loaded: Option<((u32, bool, bool), Rig)> = None;
+    let mut loaded: Option<((u32, bool, Beside), Rig)> = None;
     for row in rows {
         eprintln!("{} …", row.name());
-        let kind = (row.capacity(), row.is_checked(), row.is_measured());
+        let kind = (row.capacity(), row.is_checked(), row.beside());
         let mut rig = match loaded.take() {
             Some((of, rig)) if of == kind => rig,
             other => {
                 drop(other);
                 let mut config = Config::default();
                 config.conntrack.checksum = kind.1;
-                config.health.enabled = kind.2;
+                config.health.enabled = kind.2.health;
+                config.fingerprints.enabled = kind.2.fingerprints;
+                config.ports.enabled = kind.2.ports;
                 Rig::with(kind.0, config)?
             }
         };

@@ -27,6 +27,7 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::prints;
 use crate::prints::PrintBans;
 
 const SINGLE: &str = "bans";
@@ -101,8 +102,12 @@ impl Folder {
         }
     }
 
-    /// Keeps the bans of fingerprints as they are; of none, removes the file.
+    /// Keeps the bans of fingerprints as they are; of none, removes the file. Where there
+    /// can be none, what is kept waits for a tracker in which there can.
     pub(crate) fn save_prints(&self, maps: &Maps) -> Result<()> {
+        if !prints::are_kept(maps) {
+            return Ok(());
+        }
         let state = BanState {
             fingerprints: PrintBans::of(maps)?.list()?,
             ..BanState::default()

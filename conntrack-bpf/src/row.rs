@@ -42,6 +42,7 @@ use crate::wire::ct_bucket4;
 use crate::wire::ct_bucket6;
 use crate::wire::ct_flow;
 use crate::wire::ct_flow6;
+use crate::wire::ct_tcp_end;
 use crate::wire::words_of;
 
 /// A slot of either family.
@@ -96,6 +97,12 @@ const WORD: usize = offset_of!(ct_flow, word) / 8;
 const SEEN: usize = offset_of!(ct_flow, seen) / 8;
 /// Both ports, then protocol and interface.
 const PORTS_IF: usize = offset_of!(ct_flow, lo_port_be) / 8;
+
+/// The flags of the answering end's last segment: the word, and which of its bytes.
+const HEARD_AT: usize =
+    offset_of!(ct_flow, tcp) + size_of::<ct_tcp_end>() + offset_of!(ct_tcp_end, flags);
+const HEARD: usize = HEARD_AT / 8;
+const HEARD_BYTE: usize = HEARD_AT % 8;
 
 /// The `u32` in the upper addresses of a word.
 fn second_half(word: u64) -> u32 {
@@ -191,6 +198,7 @@ impl<'a> Bucket<'a> {
                 return None;
             }
             let carry = self.carry(slot);
+            let heard = words[HEARD].load(Ordering::Acquire).to_ne_bytes()[HEARD_BYTE] != 0;
             let slot_copy: S = copy(words);
             let carry_after = self.carry(slot);
             fence(Ordering::Acquire);
@@ -200,7 +208,9 @@ impl<'a> Bucket<'a> {
                 carry,
                 slot: slot_copy,
             };
-            let stable = word == after && carry == carry_after && !row.may_lack_carry();
+            // Else its numbers may be what stood there before: see `opener()`.
+            let same = carry == carry_after && heard == row.is_heard();
+            let stable = word == after && same && !row.may_lack_carry();
             // A flow whose word changes all the time is shown as it is: of one
             // life, its state that of the end of the copy.
             if stable || (tries >= TRIES && word.same_life(after)) {
@@ -402,19 +412,24 @@ impl<S: Slot> Row<S> {
         }
     }
 
+    /// Whether a segment of the answering end is noted, of TCP's flows.
+    fn is_heard(&self) -> bool {
+        self.slot.flow().tcp[1].flags != 0
+    }
+
     /// The id of the opener's fingerprint, if it stands in the slot: `ct_opener()` in the
     /// BPF sources. Of TCP's flows only.
     pub(crate) fn opener(&self) -> Option<u64> {
         let answer = &self.slot.flow().tcp[1];
         let id = u64::from(answer.ack) << 32 | u64::from(answer.seq);
-        Some(id).filter(|&id| id != 0 && answer.flags == 0)
+        Some(id).filter(|&id| id != 0 && !self.is_heard())
     }
 
     /// One direction; 0 is the original one.
     fn side(&self, dir: usize, tuple: Tuple) -> Side {
         let flow = self.slot.flow();
         let end = &flow.tcp[dir];
-        // Until it is heard, something else stands there: see `opener()`.
+        // Until it is heard something else stands there: see `opener()`.
         let heard = |number: u32| if end.flags == 0 { 0 } else { number };
         Side {
             tuple,

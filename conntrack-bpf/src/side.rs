@@ -187,8 +187,8 @@ fn closed(zero_ms: u32, is_closed: bool, now: u64, start: u64) -> Duration {
     Duration::from_millis(if closed > most { 0 } else { closed })
 }
 
-/// Whether nothing was noted of a connection's health: it has an entry because its
-/// handshake has begun.
+/// Whether nothing was noted of a connection's health: it has an entry because its SYN was
+/// answered.
 fn is_untold(side: &ct_side) -> bool {
     side.flags == 0 && bytes_of(&side.health).iter().all(|byte| *byte == 0)
 }

@@ -71,7 +71,7 @@ pub(crate) use crate::skel::types::ct_side_row;
 pub(crate) use crate::skel::types::ct_strike;
 pub(crate) use crate::skel::types::ct_suspect;
 pub(crate) use crate::skel::types::ct_sweep_stats;
-use crate::skel::types::ct_tcp_end;
+pub(crate) use crate::skel::types::ct_tcp_end;
 use crate::skel::types::data_ifaces;
 pub(crate) use crate::skel::types::data_limits;
 use crate::skel::types::data_policy;
@@ -107,7 +107,7 @@ wire! {
         lo_port_be @ 56, hi_port_be @ 58, proto_if @ 60, tcp @ 64,
     }
     ct_flow6: 192 { flow @ 0, lo @ 128, hi @ 144, reserved @ 160 }
-    ct_bucket_head: 128 { tags @ 0, queue @ 32, reserved @ 40, carry @ 64, pad @ 124 }
+    ct_bucket_head: 128 { tags @ 0, queue @ 32, due @ 40, reserved @ 48, carry @ 64, pad @ 124 }
     ct_bucket4: 2048 { head @ 0, slot @ 128 }
     ct_bucket6: 3008 { head @ 0, slot @ 128 }
     ct_frag_key: 40 { src @ 0, dst @ 16, id_be @ 32, proto @ 36, family @ 37 }

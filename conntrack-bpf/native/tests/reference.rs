@@ -65,6 +65,10 @@ struct Model {
     given_up: BTreeMap<u32, u64>,
     /// Of each bucket: the places in it, whose flow came first in front.
     queues: Vec<Vec<u32>>,
+    /// Of each bucket, a time before which no flow in it is over; 0: not known.
+    dues: Vec<u64>,
+    /// How often the best of all went; one that was younger by a little; another.
+    choices: [u32; 3],
 }
 
 impl Model {
@@ -155,44 +159,67 @@ fn rank(model: &Model, place: u32, slot: &Slot, now: u64) -> Option<(u32, u64)> 
 const LOOK: usize = 4;
 
 /// The rank of the slot that a new flow gets: of one that is empty and rested; else of the
-/// best of those that came first to either bucket; of all, if that is one which others may
-/// be missed less than.
+/// best of those that came first to either bucket, if among them is in each one that was
+/// not seen again since, and they are no better missed than others may be; else of all.
 fn choose(
     model: &mut Model,
     buckets: [u32; 2],
     before: &[(u32, Slot)],
     now: u64,
 ) -> Option<(u32, u64)> {
-    let ranked = |model: &Model, wanted: u32| {
-        let found = before.iter().find(|(place, _)| *place == wanted);
-        let (place, slot) = found.expect("in reach");
-        rank(model, *place, slot, now)
-    };
-    let all = before
+    let ranks: BTreeMap<u32, _> = before
         .iter()
-        .map(|(place, slot)| rank(model, *place, slot, now))
-        .max()
-        .flatten();
+        .map(|(place, slot)| (*place, (rank(model, *place, slot, now), slot)))
+        .collect();
+    let all = ranks.values().map(|(rank, _)| *rank).max().flatten();
     if all.is_some_and(|(class, _)| class == 6) {
         return all;
     }
-    let mut first = None;
-    for bucket in buckets {
-        let places = model.queues[bucket as usize][..LOOK].to_vec();
-        for place in places {
-            let rank = ranked(model, place);
+    let (mut first, mut enough) = (None, true);
+    let queues = buckets.map(|bucket| {
+        let queue = &model.queues[bucket as usize];
+        let (mut next, mut old) = (queue.clone(), false);
+        for place in &queue[..LOOK] {
+            let (rank, slot) = ranks[place];
             first = first.max(rank);
-            if rank.is_none() {
-                model.queue_up(place);
+            if slot.is_free() {
+                continue;
+            }
+            let flow = &model.flows[&slot.key];
+            if rank.is_some() && flow.seen == flow.start {
+                old = true;
+            } else {
+                next.retain(|other| other != place);
+                next.push(*place);
+            }
+        }
+        let due = model.dues[bucket as usize];
+        enough &= old && due != 0 && now < due;
+        next
+    });
+    let is_empty = before.iter().any(|(_, slot)| slot.is_free());
+    let (best, looked) = match first {
+        Some((4.., _)) if enough => (first, false),
+        Some((2, _)) if enough && !is_empty => (first, false),
+        _ => (all, true),
+    };
+    if best.is_some() {
+        for (bucket, queue) in buckets.into_iter().zip(queues) {
+            model.queues[bucket as usize] = queue;
+            if looked {
+                let places = bucket * SLOTS..(bucket + 1) * SLOTS;
+                let live = places.filter_map(|place| model.flows.get(&ranks[&place].1.key));
+                let due = live.map(|flow| flow.seen + flow.timeout).min();
+                model.dues[bucket as usize] = due.unwrap_or(u64::MAX);
             }
         }
     }
-    let is_empty = before.iter().any(|(_, slot)| slot.is_free());
-    match first {
-        Some((4.., _)) => first,
-        Some((2, _)) if !is_empty => first,
-        _ => all,
-    }
+    let class = |rank: Option<(u32, u64)>| rank.map(|(class, _)| class);
+    model.choices[match best == all {
+        true => 0,
+        false => 1 + usize::from(class(best) != class(all)),
+    }] += 1;
+    best
 }
 
 /// Sends a packet, and checks what became of it.
@@ -228,6 +255,11 @@ fn send(table: &Table, model: &mut Model, packet: &Packet, proto: u8, bytes: u64
     }
     assert_eq!(done.outcome, Outcome::Created);
     model.queue_up(done.place);
+    let over = now + model.timeout(proto, false);
+    let due = &mut model.dues[(done.place / SLOTS) as usize];
+    if *due != 0 {
+        *due = over.min(*due);
+    }
     model.create(key, opener, proto, bytes, now);
 }
 
@@ -266,6 +298,8 @@ fn run(shape: Shape, seed: u64) -> [u64; 4] {
         flows: BTreeMap::new(),
         given_up: BTreeMap::new(),
         queues: (0..shape.buckets).map(places).collect(),
+        dues: vec![0; shape.buckets as usize],
+        choices: [0; 3],
     };
     let (mut now, mut number, mut full) = (1_000_000 * SECOND, 0, 0);
     for step in 0..OPERATIONS {
@@ -301,6 +335,13 @@ fn run(shape: Shape, seed: u64) -> [u64; 4] {
         }
     }
     compare(&table, &model);
+    println!(
+        "{shape:?}: the best, a younger, another: {:?}",
+        model.choices
+    );
+    let [best, younger, other] = model.choices;
+    assert_eq!(other, 0, "what is looked at first tells of all");
+    assert!(younger * 4 <= best, "{younger} of {best}");
     let event = |event| table.events(event);
     [
         event(TableEvent::Created),

@@ -104,9 +104,16 @@ static __always_inline int ct_is_nobodys(__u64 spare)
 	return spare >> 60 == CT_SPARE_EXPIRED || spare >> 60 == CT_SPARE_UNRESTED;
 }
 
-/* Takes a slot for `pick` if it is missed less. Returns 0 if it is a live, assured flow's. */
-static __always_inline int ct_pick_less(struct ct_bucket_head *head, __u32 bucket, __u32 slot,
-					int v6, struct ct_pick *pick)
+/* What a slot says of those behind it in the queue. */
+enum ct_looked {
+	CT_LOOKED_EMPTY, /* nothing: there is no flow */
+	CT_LOOKED_OLD,	 /* not seen again since it came: they came later, and were seen later */
+	CT_LOOKED_KEPT,	 /* seen again since, or assured: they may be missed less */
+};
+
+/* Takes a slot for `pick` if it is missed less. */
+static __always_inline enum ct_looked ct_pick_less(struct ct_bucket_head *head, __u32 bucket,
+						   __u32 slot, int v6, struct ct_pick *pick)
 {
 	struct ct_flow *flow = ct_slot(head, slot, v6);
 	__u64 word = ct_load(&flow->word);
@@ -118,32 +125,52 @@ static __always_inline int ct_pick_less(struct ct_bucket_head *head, __u32 bucke
 		*(volatile __u32 *)&pick->slot = slot;
 		*(volatile __u64 *)&pick->best = spare;
 	}
-	return spare || ct_phase_of(word) != CT_LIVE;
-}
-
-/* The slot of one bucket that is missed least, if it is missed less than `pick`. */
-static __always_inline void ct_pick_spare(struct ct_bucket_head *head, __u32 bucket, int v6,
-					  struct ct_pick *pick)
-{
-	for (__u32 slot = 0; slot < CT_SLOTS; slot++)
-		ct_pick_less(head, bucket, slot, v6, pick);
+	if (ct_phase_of(word) != CT_LIVE)
+		return CT_LOOKED_EMPTY;
+	return spare && ct_load(&flow->seen) == flow->start ? CT_LOOKED_OLD : CT_LOOKED_KEPT;
 }
 
 /*
- * The same of those that came first only, each of which is a cache line. Assured flows
- * stay; they go to the end of the queue, or soon there would be nobody else in front.
+ * The slot of one bucket that is missed least, if it is missed less than `pick`. Tells when
+ * the next of its flows is over.
  */
-static __always_inline void ct_pick_first(struct ct_bucket_head *head, __u32 bucket, int v6,
+static __always_inline void ct_pick_spare(struct ct_bucket_head *head, __u32 bucket, int v6,
 					  struct ct_pick *pick)
 {
-	__u64 queue = ct_queue_of(head);
+	*(volatile __u64 *)&pick->due = ~0ULL;
+	for (__u32 slot = 0; slot < CT_SLOTS; slot++) {
+		const struct ct_flow *flow = ct_slot(head, slot, v6);
+		__u64 word = ct_load(&flow->word), due;
+
+		ct_pick_less(head, bucket, slot, v6, pick);
+		due = ct_load(&flow->seen) + ct_timeout_of(word);
+		if (ct_phase_of(word) == CT_LIVE && due < ct_load(&pick->due))
+			*(volatile __u64 *)&pick->due = due;
+	}
+}
+
+/*
+ * The same of those that came first only, each of which is a cache line. Returns 1 if
+ * nobody behind them is missed less, but for who was sent behind and is idle since. Whoever stays though he came first goes to the end of `queue`, or
+ * soon there would be nobody else in front.
+ */
+static __always_inline int ct_pick_first(struct ct_bucket_head *head, __u32 bucket, int v6,
+					 struct ct_pick *pick)
+{
+	__u64 queue = ct_queue_of(head), next = queue;
+	int none_due = ct_none_due(head, pick->now), enough = 0;
 
 	for (int i = 0; i < CT_QUEUE_LOOK; i++, queue >>= CT_QUEUE_BITS) {
 		__u32 slot = ct_slot_index(queue & 15);
+		enum ct_looked looked = ct_pick_less(head, bucket, slot, v6, pick);
 
-		if (!ct_pick_less(head, bucket, slot, v6, pick))
-			ct_queue_up(head, slot);
+		if (looked == CT_LOOKED_OLD)
+			enough = 1;
+		else if (looked == CT_LOOKED_KEPT)
+			next = ct_queue_behind(next, slot);
 	}
+	*(volatile __u64 *)&pick->queue = next;
+	return enough && none_due;
 }
 
 /*
@@ -164,16 +191,12 @@ __weak __noinline int ct_pick_free6(struct ct_bucket6 *bucket, __u32 index, __u3
 
 __weak __noinline int ct_pick_first4(struct ct_bucket4 *bucket, __u32 index, struct ct_pick *pick)
 {
-	if (bucket && pick)
-		ct_pick_first(&bucket->head, index, 0, pick);
-	return 0;
+	return bucket && pick ? ct_pick_first(&bucket->head, index, 0, pick) : 0;
 }
 
 __weak __noinline int ct_pick_first6(struct ct_bucket6 *bucket, __u32 index, struct ct_pick *pick)
 {
-	if (bucket && pick)
-		ct_pick_first(&bucket->head, index, 1, pick);
-	return 0;
+	return bucket && pick ? ct_pick_first(&bucket->head, index, 1, pick) : 0;
 }
 
 __weak __noinline int ct_pick_spare4(struct ct_bucket4 *bucket, __u32 index, struct ct_pick *pick)
@@ -200,15 +223,13 @@ static __always_inline int ct_find_free(const struct ct_hash *hash, int second, 
 		  : ct_pick_free4(ct_bucket(index, 0), index, empty, pick);
 }
 
-static __always_inline void ct_find_first(const struct ct_hash *hash, int second, int v6,
-					  struct ct_pick *pick)
+static __always_inline int ct_find_first(const struct ct_hash *hash, int second, int v6,
+					 struct ct_pick *pick)
 {
 	__u32 index = hash->bucket[second];
 
-	if (v6)
-		ct_pick_first6(ct_bucket(index, 1), index, pick);
-	else
-		ct_pick_first4(ct_bucket(index, 0), index, pick);
+	return v6 ? ct_pick_first6(ct_bucket(index, 1), index, pick)
+		  : ct_pick_first4(ct_bucket(index, 0), index, pick);
 }
 
 static __always_inline void ct_find_spare(const struct ct_hash *hash, int second, int v6,
@@ -223,25 +244,29 @@ static __always_inline void ct_find_spare(const struct ct_hash *hash, int second
 }
 
 /*
- * Nothing is empty and rested: the slot that is missed least, of those that came first or,
- * where these are missed more than others may be, of all. `empty`: some have no flow.
- * Returns its CT_SPARE_ class or 0.
+ * Nothing is empty and rested: the slot that is missed least. Looks at those that came
+ * first and, where that does not tell, at all. `empty`: some have no flow, and may be
+ * missed less than one that is brand new. Returns its CT_SPARE_ class or 0.
  */
 static __always_inline __u64 ct_reclaim(const struct ct_hash *hash, int v6, __u32 empty,
 					struct ct_pick *pick)
 {
-	*(volatile __u64 *)&pick->best = 0;
-	if (!pick->keep) {
-		__u64 class;
+	__u64 class;
+	int enough;
 
-		ct_find_first(hash, 0, v6, pick);
-		ct_find_first(hash, 1, v6, pick);
-		class = ct_load(&pick->best) >> 60;
-		if (class >= CT_SPARE_OLD || (class == CT_SPARE_UNREPLIED && !empty))
-			return class;
-	}
+	*(volatile __u64 *)&pick->best = 0;
+	pick->dues[0] = pick->dues[1] = 0;
+	enough = ct_find_first(hash, 0, v6, pick);
+	pick->queues[0] = ct_load(&pick->queue);
+	enough &= ct_find_first(hash, 1, v6, pick);
+	pick->queues[1] = ct_load(&pick->queue);
+	class = ct_load(&pick->best) >> 60;
+	if (enough && (class >= CT_SPARE_OLD || (class == CT_SPARE_UNREPLIED && !empty)))
+		return class;
 	ct_find_spare(hash, 0, v6, pick);
+	pick->dues[0] = ct_load(&pick->due);
 	ct_find_spare(hash, 1, v6, pick);
+	pick->dues[1] = ct_load(&pick->due);
 	return ct_load(&pick->best) >> 60;
 }
 
@@ -292,8 +317,15 @@ static __always_inline enum ct_claimed ct_claim(const struct ct_hash *hash, __u6
 		found = ct_find_free(hash, 1, ct_untagged(second), v6, pick);
 	if (!found) {
 		*spare = ct_reclaim(hash, v6, empty0 | ct_untagged(second), pick);
+		/* Of a table full of assured flows nothing is written: others read there. */
 		if (!*spare)
 			return CT_CLAIM_FULL;
+		ct_queue_set(first, pick->queues[0]);
+		ct_queue_set(second, pick->queues[1]);
+		if (pick->dues[0]) {
+			ct_due_set(first, pick->dues[0]);
+			ct_due_set(second, pick->dues[1]);
+		}
 	}
 	if (!ct_picked(pick, v6, ref))
 		return CT_CLAIM_FULL;

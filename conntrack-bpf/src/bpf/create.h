@@ -62,6 +62,7 @@ static __always_inline enum ct_next ct_announce(struct ct_work *w, int v6)
 		ct_count_table(cpu, CT_TABLE_CONFLICTS);
 		return CT_RETRY;
 	}
+	ct_due_by(ref.head, w->pkt.now + ct_timeout_of(ref.word));
 	ct_count_table(cpu, CT_TABLE_CREATED);
 	cpu->live[v6]++;
 	ct_count_class(cpu, CT_ORIGINAL, CT_CLASS_NEW, w->pkt.segs);

@@ -116,10 +116,12 @@ static __always_inline int ct_event_copy(struct ct_event *e, int v6)
 	struct ct_bucket_head *head = ct_any_bucket(e->place / CT_SLOTS, v6);
 	__u64 word = e->flow.flow.word;
 	struct ct_flow *flow;
+	int heard;
 
 	if (!head)
 		return 0;
 	flow = ct_slot(head, slot, v6);
+	heard = ((const volatile struct ct_flow *)flow)->tcp[CT_REPLY].flags;
 	if (v6) {
 		__builtin_memcpy(&e->flow, flow, sizeof(struct ct_flow6));
 	} else {
@@ -129,6 +131,9 @@ static __always_inline int ct_event_copy(struct ct_event *e, int v6)
 		e->flow.hi[0] = flow->hi;
 	}
 	e->flow.flow.word = word;
+	/* What stood there is no segment's, and one may be written meanwhile: ct_opener(). */
+	if (!heard)
+		e->flow.flow.tcp[CT_REPLY].flags = 0;
 	e->packets[CT_ORIGINAL] = ct_packets_of(head, flow, slot, CT_ORIGINAL);
 	e->packets[CT_REPLY] = ct_packets_of(head, flow, slot, CT_REPLY);
 	e->family = v6 ? 6 : 4;

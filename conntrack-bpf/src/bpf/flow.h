@@ -116,31 +116,33 @@ static __always_inline void ct_touch(struct ct_flow *flow, __u64 now)
 /*
  * The last segment of each direction. Plain stores: one direction's packets
  * write one end. If a direction is spread over CPUs a reader may see fields of
- * two neighbouring segments, each of them true.
+ * two neighbouring segments, each of them true. The flags come first: whoever finds
+ * none has read nothing of a segment before, see ct_opener().
  */
 static __always_inline void ct_note_segment(struct ct_flow *flow, enum ct_dir dir,
 					    const struct ct_pkt *pkt)
 {
 	struct ct_tcp_end *end = &flow->tcp[dir & 1];
 
-	end->seq = pkt->seq;
+	*(volatile __u8 *)&end->flags = pkt->tcp_flags;
+	*(volatile __u32 *)&end->seq = pkt->seq;
 	end->ack = pkt->ack;
 	end->win = pkt->window;
-	end->flags = pkt->tcp_flags;
 }
 
 /*
  * The id of the opener's fingerprint, 0 if there is none. Until the first segment of the
  * answer is noted it stands where that one's numbers come: a flood of SYNs that nobody
- * answers needs no room beside the slots. Whoever reads while they are written has an id
- * that nobody bears.
+ * answers needs no room beside the slots. The flags are written first and read last, so
+ * without flags it is whole (where stores and loads keep their order, as on x86-64;
+ * elsewhere it may be an id that nobody bears).
  */
 static __always_inline __u64 ct_opener(const struct ct_flow *flow)
 {
 	const volatile struct ct_tcp_end *end = &flow->tcp[CT_REPLY];
-	__u64 id = (__u64)end->ack << 32 | end->seq;
+	__u32 seq = end->seq, ack = end->ack;
 
-	return end->flags ? 0 : id;
+	return end->flags ? 0 : (__u64)ack << 32 | seq;
 }
 
 /* Before the slot is a flow: afterwards an answer may be writing there. */

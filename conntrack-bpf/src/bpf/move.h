@@ -109,6 +109,8 @@ static __always_inline void ct_copy_flow(struct ct_ref *to, const struct ct_ref 
 	}
 	*ct_carries(to) = counts->carries;
 	ct_set_tag(to->head, to->slot, tag);
+	ct_queue_up(to->head, to->slot);
+	ct_due_set(to->head, 0);
 }
 
 /* The slot here of a flow that has moved. 0: another flow has it by now. */

@@ -189,6 +189,8 @@ __weak __noinline int ct_print_begin(struct ct_work *w)
 	if (!w)
 		return 0;
 	w->frame.syn.opener = 0;
+	/* It may have been another flow's before that went. */
+	w->frame.syn.taken = 0;
 	if (!(w->pkt.tcp_flags & CT_TCP_SYN) || w->frame.syn.there == CT_SYN_NONE)
 		return 0;
 	ct_print_make(&w->frame.syn);

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The order in which a bucket's slots were given away, the first to come lowest, four bits
- * each: who needs a slot of a full bucket need not look at all of them. It stands beside
- * the tags, which he has looked at already; and it is only where to look first.
+ * What a bucket knows of its slots, so that who needs one of a full bucket need not look at
+ * all of them: the order in which they were given away, or passed over, the first lowest,
+ * four bits each; and a time before which no flow in it is over (0: not known), which
+ * flows move when they come or get a shorter timeout, and whoever looks at all sets anew.
+ * Both stand beside the tags, which he has looked at already, and only tell where to look
+ * first. Where timeouts are made shorter by a setting, what is over by that is found by the
+ * sweep.
  *
- * Races. Plain loads and stores of one word. Each store is a permutation of all slots,
- * made of one that was: of two at once one is lost, and a slot stands further in front
- * than it should.
+ * Races. Plain loads and stores of one word each. What is stored in the queue is a
+ * permutation of all slots, made of one that was: of two at once one is lost, and a slot
+ * stands further in front than it should. A time that is lost leaves a flow that is over to
+ * the sweep.
  */
 #ifndef CT_QUEUE_H
 #define CT_QUEUE_H
@@ -42,10 +47,38 @@ static __always_inline __u64 ct_queue_behind(__u64 queue, __u64 slot)
 	return (queue & ((1ULL << CT_QUEUE_LAST) - 1)) | slot << CT_QUEUE_LAST | 0xfULL << 60;
 }
 
+static __always_inline void ct_queue_set(struct ct_bucket_head *head, __u64 queue)
+{
+	if (ct_queue_of(head) != queue)
+		*(volatile __u64 *)&head->queue = queue;
+}
+
 /* This slot is given away last, of those of its bucket. */
 static __always_inline void ct_queue_up(struct ct_bucket_head *head, __u32 slot)
 {
-	*(volatile __u64 *)&head->queue = ct_queue_behind(ct_queue_of(head), ct_slot_index(slot));
+	ct_queue_set(head, ct_queue_behind(ct_queue_of(head), ct_slot_index(slot)));
+}
+
+/* No flow of this bucket is over. */
+static __always_inline int ct_none_due(const struct ct_bucket_head *head, __u64 now)
+{
+	__u64 due = ct_load(&head->due);
+
+	return due && (__s64)(now - due) < 0;
+}
+
+static __always_inline void ct_due_set(struct ct_bucket_head *head, __u64 due)
+{
+	*(volatile __u64 *)&head->due = due;
+}
+
+/* A flow of this bucket is over then, if it is not seen again. */
+static __always_inline void ct_due_by(struct ct_bucket_head *head, __u64 when)
+{
+	__u64 due = ct_load(&head->due);
+
+	if (due && when < due)
+		ct_due_set(head, when);
 }
 
 #endif

@@ -128,6 +128,8 @@ static __always_inline enum ct_next ct_conclude(struct ct_work *w, struct ct_buc
 	answer = ct_settle(w, cpu, &ref, v6, dir, answer, w->fx.word,
 			   ct_other_buckets(v6) &&
 				   ct_forget(&w->fx, ct_is_other(w->taken_bucket, v6)));
+	if ((ref.word ^ before) & CT_W_TMO)
+		ct_due_by(ref.head, w->pkt.now + ct_timeout_of(ref.word));
 	if (answer == CT_ACCEPT)
 		ct_limit_settled(w, ref.flow, dir, before, ref.word);
 	return ct_next_after(answer);

@@ -206,13 +206,14 @@ _Static_assert(sizeof(struct ct_flow6) == 192, "three cache lines");
 /*
  * Fifteen slots behind one line of tags. A tag is 16 bits of the key's hash,
  * never 0; 0 is an empty slot. Tags only say where to look: the word is the
- * truth. tags[15] is always 0. `queue` has the slots in the order their flows
- * came; see queue.h.
+ * truth. tags[15] is always 0. `queue` and `due` tell where to look first in a
+ * full bucket; see queue.h.
  */
 struct ct_bucket_head {
 	__u16 tags[16];
 	__u64 queue;
-	__u64 reserved[3];
+	__u64 due;
+	__u64 reserved[2];
 	__u16 carry[CT_SLOTS][2]; /* [slot][dir] bits 32..47 of packets */
 	__u32 pad;
 };

@@ -85,6 +85,9 @@ struct ct_pick {
 	__u32 slot;
 	__u32 home; /* the slot that is liked best if it is empty */
 	__u32 keep; /* flows that are alive are not to make room */
+	/* Of a bucket, and of both, as they are to be: queue.h. */
+	__u64 queue, queues[2];
+	__u64 due, dues[2];
 };
 
 /* Counters of one CPU. Only that CPU writes; readers map the array. */

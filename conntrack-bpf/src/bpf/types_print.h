@@ -103,7 +103,7 @@ struct ct_print_ban {
 	__u64 until; /* CLOCK_BOOTTIME ns; 0: for ever */
 	__u64 since; /* civil time, ns since 1970 */
 	__u64 hits, bytes;
-	__u64 last; /* the same clock; 0: no hit */
+	__u64 last; /* CLOCK_BOOTTIME ns; 0: no hit */
 	__u32 live; /* 0: there is none here */
 	__u32 dry_run;
 	__u32 bits;    /* quirks, and whether there is data: as in ct_print, */

@@ -51,7 +51,8 @@ struct ct_side {
 	__u64 tag;	/* 0: nobody's; CT_SIDE_BUSY: one CPU is filling it */
 	__u32 used;	/* when somebody last looked: CLOCK_MONOTONIC ns >> CT_SIDE_AGE_SHIFT */
 	__u32 flags;	/* CT_SIDE_* */
-	__u64 print[2]; /* [enum ct_dir] id of the fingerprint of its SYN or SYN+ACK; 0: none */
+	/* [enum ct_dir] id of the fingerprint of its SYN or SYN+ACK; 0: none, or ct_opener(). */
+	__u64 print[2];
 	struct ct_health health;
 };
 _Static_assert(sizeof(struct ct_side) == 192, "three cache lines");

@@ -112,6 +112,18 @@ fn the_first_answer_leaves_the_opener_its_own() {
     assert_eq!(named(&place), [record(&syn(64)), record(&answer(40_001))]);
 }
 
+#[test]
+#[ignore = "root"]
+fn in_ipv6_too() {
+    let mut place = Place::new(|_| ());
+    let v6 = |shape| Shape { v6: true, ..shape };
+    let (first, second) = (v6(syn(64)), v6(answer(40_001)));
+    place.send(&first);
+    assert_eq!(named(&place), [record(&first), None]);
+    place.send(&second);
+    assert_eq!(named(&place), [record(&first), record(&second)]);
+}
+
 /// What nobody answers takes no room beside the flows, not even that of what nobody has
 /// acknowledged yet.
 #[test]

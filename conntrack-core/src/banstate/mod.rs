@@ -1,4 +1,5 @@
-//! The file that keeps bans, named lists and allowed addresses over a restart.
+//! The file that keeps bans, also of fingerprints, named lists and allowed addresses over
+//! a restart.
 //!
 //! It is text: a record a line, each with its number and a CRC-32 of the line, and
 //! at the end how many there are, with a CRC-32 of all. So what is damaged is known
@@ -155,7 +156,7 @@ impl BanState {
         before - self.len()
     }
 
-    /// How many bans, entries of lists and allowed networks there are.
+    /// How many bans, also of fingerprints, entries of lists and allowed networks there are.
     pub fn len(&self) -> usize {
         let entries: usize = self.lists.iter().map(|list| list.entries.len()).sum();
         self.bans.len() + entries + self.allow.len() + self.fingerprints.len()
