@@ -48,9 +48,9 @@ _Static_assert(sizeof(struct ct_health) == 96 + 24 + 40, "no hidden padding");
 
 /* An entry. A flow's is found by its key's hash and its beginning; see side.h. */
 struct ct_side {
-	__u64 tag;	/* 0: nobody's; CT_SIDE_BUSY: one CPU is filling it */
-	__u32 used;	/* when somebody last looked: CLOCK_MONOTONIC ns >> CT_SIDE_AGE_SHIFT */
-	__u32 flags;	/* CT_SIDE_* */
+	__u64 tag;   /* 0: nobody's; CT_SIDE_BUSY: one CPU is filling it */
+	__u32 used;  /* when somebody last looked: CLOCK_MONOTONIC ns >> CT_SIDE_AGE_SHIFT */
+	__u32 flags; /* CT_SIDE_* */
 	/* [enum ct_dir] id of the fingerprint of its SYN or SYN+ACK; 0: none, or ct_opener(). */
 	__u64 print[2];
 	struct ct_health health;
