@@ -10,6 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::path::PathBuf;
 
+use conntrack_core::FingerprintBan;
 use conntrack_core::Timestamp;
 use conntrack_core::banstate::AllowKind;
 use conntrack_core::banstate::BanFile;
@@ -162,13 +163,7 @@ impl Folder {
             }
         }
         if let Some(state) = self.load(FINGERPRINTS, now) {
-            let prints = PrintBans::of(maps)?;
-            for ban in &state.fingerprints {
-                if let Err(error) = prints.restore(ban) {
-                    let path = self.path.join(FINGERPRINTS);
-                    tracing::warn!("{}: {}: {error}", path.display(), ban.pattern);
-                }
-            }
+            self.restore_prints(maps, &state.fingerprints)?;
         }
         let there: Vec<_> = bans.lists()?.into_iter().map(|list| list.name).collect();
         for name in self.lists() {
@@ -185,6 +180,27 @@ impl Folder {
                 let (spec, entries) =
                     to_load(list, |entry| entry.until.map(|until| until.since(now)));
                 bans.load_as_of(updated, &spec, &entries, |_| false, |_| ())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One that cannot be put in is told, and keeps no other from it.
+    fn restore_prints(&self, maps: &Maps, bans: &[FingerprintBan]) -> Result<()> {
+        if bans.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.join(FINGERPRINTS);
+        let path = path.display();
+        if !prints::are_kept(maps) {
+            let wait = "wait, for fingerprints are switched off";
+            tracing::warn!("{path}: {} bans of fingerprints {wait}", bans.len());
+            return Ok(());
+        }
+        let prints = PrintBans::of(maps)?;
+        for ban in bans {
+            if let Err(error) = prints.restore(ban) {
+                tracing::warn!("{path}: {}: {error}", ban.pattern);
             }
         }
         Ok(())

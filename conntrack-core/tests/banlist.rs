@@ -231,6 +231,14 @@ fn json_of_all_shapes() {
         bad[0].to_string(),
         "item 2: \"5\": it is neither an address nor an object"
     );
+    for nothing in [r#"{"blocked": ["192.0.2.1"]}"#, "{}"] {
+        let (entries, bad, _) = run(nothing, &options());
+        assert_eq!(entries.len(), 0);
+        let [bad] = &texts(&bad)[..] else {
+            panic!("{bad:?}")
+        };
+        assert!(bad.contains("has no list under `bans`"), "{bad}");
+    }
 }
 
 #[test]

@@ -265,6 +265,14 @@ fn say_what_is_banned(tracker: &Tracker) {
         )),
         Err(error) => say(format_args!("look for bans of an earlier run: {error:#}")),
     }
+    match tracker.fingerprint_bans().map(|bans| bans.len()) {
+        Ok(0) => (),
+        Ok(bans) => say(format_args!(
+            "bans of fingerprints of an earlier run are in force again, {bans}: `fingerprints \
+             --banned` shows them"
+        )),
+        Err(error) => say(format_args!("look for bans of fingerprints: {error:#}")),
+    }
 }
 
 /// Prints a line of statistics now and then, until it is asked to end; follows

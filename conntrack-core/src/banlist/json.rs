@@ -101,17 +101,31 @@ impl<'de> de::Visitor<'de> for Top<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut object = Object::default();
+        let (mut object, mut is_known) = (Object::default(), false);
         while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "nftables" => map.next_value_seed(nft_json::Objects(&mut *self.0))?,
+            let is_list = match key.as_str() {
+                "nftables" => {
+                    map.next_value_seed(nft_json::Objects(&mut *self.0))?;
+                    true
+                }
                 // Lists that have their array under a name.
-                "bans" | "entries" | "data" => map.next_value_seed(Top(&mut *self.0))?,
-                key => object.field(record::field(key), &mut map)?,
-            }
+                "bans" | "entries" | "data" => {
+                    map.next_value_seed(Top(&mut *self.0))?;
+                    true
+                }
+                key => {
+                    object.field(record::field(key), &mut map)?;
+                    false
+                }
+            };
+            is_known |= is_list;
         }
         if !object.0.is_empty() {
             object.end(self.0);
+        } else if !is_known {
+            let place = Place::Item(self.0.summary.items + 1);
+            let why = "it is no ban, and has no list under `bans`, `entries`, `data` or `nftables`";
+            self.0.bad(place, b"{\xe2\x80\xa6}", why);
         }
         Ok(())
     }

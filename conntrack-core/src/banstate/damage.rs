@@ -62,10 +62,14 @@ impl fmt::Display for Damage {
             2 => f.write_str("1 more place; ")?,
             count => write!(f, "{} more places; ", count - 1)?,
         }
-        let least = if self.lost_at_least { "at least " } else { "" };
         let Self {
             recovered, lost, ..
         } = self;
-        write!(f, "{recovered} records are read, {least}{lost} are lost")
+        write!(f, "{recovered} records are read, ")?;
+        match (self.lost_at_least, lost) {
+            (true, 0) => f.write_str("how many are lost is not known"),
+            (true, lost) => write!(f, "at least {lost} are lost"),
+            (false, lost) => write!(f, "{lost} are lost"),
+        }
     }
 }
