@@ -213,17 +213,18 @@ static __always_inline void ct_print_taken(struct ct_work *w, const struct ct_fl
 		syn->moves = ct_opener(flow);
 }
 
+/* The entry of w's flow, which is given one if need be; or NULL. */
+static __always_inline struct ct_side *ct_print_side(struct ct_work *w)
+{
+	ct_side_begin(w, w->frame.syn.start, 0);
+	return ct_side_take(w) ? ct_side_of(w) : NULL;
+}
+
 /* The answer has come: the opener's id goes where there is room for both. */
 __weak __noinline int ct_print_move(struct ct_work *w)
 {
-	struct ct_side *side;
+	struct ct_side *side = w ? ct_print_side(w) : NULL;
 
-	if (!w)
-		return 0;
-	ct_side_begin(w, w->frame.syn.start, 0);
-	if (!ct_side_take(w))
-		return 0;
-	side = ct_side_of(w);
 	if (side)
 		side->print[CT_ORIGINAL] = w->frame.syn.moves;
 	return 0;
@@ -236,10 +237,7 @@ __weak __noinline int ct_print_flow(struct ct_work *w)
 
 	if (!w || !ct_print_kept() || !w->frame.syn.taken)
 		return 0;
-	ct_side_begin(w, w->frame.syn.start, 0);
-	if (!ct_side_take(w))
-		return 0;
-	side = ct_side_of(w);
+	side = ct_print_side(w);
 	if (side)
 		side->print[w->frame.syn.dir & 1] = ct_print_id(&w->frame.syn.print);
 	return 0;

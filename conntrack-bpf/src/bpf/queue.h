@@ -3,10 +3,10 @@
  * What a bucket knows of its slots, so that who needs one of a full bucket need not look at
  * all of them: the order in which they were given away, or passed over, the first lowest,
  * four bits each; and a time before which no flow in it is over (0: not known), which
- * flows move when they come or get a shorter timeout, and whoever looks at all sets anew.
+ * flows move when they come or change their state, and whoever looks at all sets anew.
  * Both stand beside the tags, which he has looked at already, and only tell where to look
- * first. Where timeouts are made shorter by a setting, what is over by that is found by the
- * sweep.
+ * first. A timeout that a setting makes shorter, or a segment by the fast path (data that is
+ * not acknowledged yet), does not move it: what is over by that is found by the sweep.
  *
  * Races. Plain loads and stores of one word each. What is stored in the queue is a
  * permutation of all slots, made of one that was: of two at once one is lost, and a slot
