@@ -128,10 +128,23 @@ impl Rig {
     ///
     /// # Errors
     /// As [`Rig::load`].
-    pub fn with(flows: u32, mut config: Config) -> Result<Self> {
+    pub fn with(flows: u32, config: Config) -> Result<Self> {
+        Self::of(Self::options(flows, config))
+    }
+
+    /// How [`Rig::with`] loads the product.
+    #[must_use]
+    pub fn options(flows: u32, mut config: Config) -> LoadOptions {
         config.table.max_flows = flows;
         config.table.max_flows_v6 = Some(flows);
-        let options = LoadOptions::new(&config).entries(&[Entry::Xdp, Entry::TcIngress]);
+        LoadOptions::new(&config).entries(&[Entry::Xdp, Entry::TcIngress])
+    }
+
+    /// The same, the product loaded with these.
+    ///
+    /// # Errors
+    /// As [`Rig::load`].
+    pub fn of(options: LoadOptions) -> Result<Self> {
         let product = Datapath::load(&options)?;
         know_loopback(&product.maps.ifaces)?;
         let meter = Meter::map(&product)?;

@@ -51,6 +51,8 @@ pub struct Beside {
     pub fingerprints: bool,
     /// Who reaches which port.
     pub ports: bool,
+    /// TCP windows, which no user can switch off.
+    pub windows: bool,
 }
 
 impl Beside {
@@ -58,22 +60,32 @@ impl Beside {
         health: true,
         fingerprints: true,
         ports: true,
+        windows: true,
     };
 
     const NOTHING: Self = Self {
         health: false,
         fingerprints: false,
         ports: false,
+        windows: true,
     };
 
     fn name(self) -> String {
         if self == Self::NOTHING {
             return ", flows alone".to_owned();
         }
+        if (Self {
+            windows: true,
+            ..self
+        }) == Self::NOTHING
+        {
+            return ", flows alone, windows off".to_owned();
+        }
         let parts = [
             (self.health, "health"),
             (self.fingerprints, "fingerprints"),
             (self.ports, "ports"),
+            (self.windows, "windows"),
         ];
         let off = parts.into_iter().filter(|(on, _)| !on);
         off.map(|(_, name)| format!(", {name} off")).collect()
@@ -167,6 +179,13 @@ impl Row {
     #[must_use]
     pub const fn without_ports(mut self) -> Self {
         self.beside.ports = false;
+        self
+    }
+
+    /// TCP segments are not held against their windows.
+    #[must_use]
+    pub const fn without_windows(mut self) -> Self {
+        self.beside.windows = false;
         self
     }
 

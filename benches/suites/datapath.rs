@@ -34,7 +34,7 @@ const UDP6: Traffic = traffic(Family::V6, Proto::Udp);
 const ICMP4: Traffic = traffic(Family::V4, Proto::Icmp);
 
 /// Those of one size stand together: programs are loaded once for all of them.
-const ROWS: [Row; 26] = [
+const ROWS: [Row; 27] = [
     Row::new(Work::Established, TCP4, 1).budget(1.35),
     Row::new(Work::Established, TCP6, 1),
     Row::new(Work::Established, UDP4, 1),
@@ -43,6 +43,9 @@ const ROWS: [Row; 26] = [
     Row::new(Work::Established, TCP4, 1).at_tc(),
     Row::new(Work::Established, TCP4, 1).without_health(),
     Row::new(Work::Established, TCP6, 1).without_health(),
+    Row::new(Work::Established, TCP4, 1)
+        .without_health()
+        .without_windows(),
     Row::new(Work::Established, UDP4, 1).checked(64),
     Row::new(Work::Established, UDP4, 1).checked(1400),
     Row::new(Work::Established, TCP4, 10_000),
@@ -98,7 +101,11 @@ fn measure(args: &Args) -> Result<Report> {
                 config.health.enabled = kind.2.health;
                 config.fingerprints.enabled = kind.2.fingerprints;
                 config.ports.enabled = kind.2.ports;
-                Rig::with(kind.0, config)?
+                let options = Rig::options(kind.0, config);
+                Rig::of(match kind.2.windows {
+                    true => options,
+                    false => options.without_windows(),
+                })?
             }
         };
         outcomes.push(row.run(&mut rig, effort(row, args.quick))?);

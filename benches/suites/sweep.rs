@@ -152,9 +152,9 @@ fn heard(rig: &Rig) -> Result<(f64, [u64; 2])> {
         ..Wish::default()
     };
     // A time round may be under way: what it takes out is told, too.
-    let before = stats(rig)?.removed;
+    let before = stats(rig)?.removed.total();
     let listener = Listener::new(rig.product(), &wish)?;
-    let begun = stats(rig)?.removed;
+    let begun = stats(rig)?.removed.total();
     let stop = AtomicBool::new(false);
     let (swept, told) = thread::scope(|scope| {
         let told = scope.spawn(|| drain(listener, &stop));
@@ -164,7 +164,7 @@ fn heard(rig: &Rig) -> Result<(f64, [u64; 2])> {
     });
     let (ms, _) = swept?;
     let told = told.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let after = stats(rig)?.removed;
+    let after = stats(rig)?.removed.total();
     let sum = told
         .iter()
         .sum::<u64>()
@@ -183,7 +183,7 @@ fn sweeps(repeats: usize) -> Result<[Sweeps; 2]> {
     let mut times = [Vec::new(), Vec::new()];
     let (mut there, mut told, mut worst) = (0, [0; 2], [0.0; 2]);
     for _ in 0..repeats {
-        let gone = stats(&rig)?.removed;
+        let gone = stats(&rig)?.removed.total();
         there = fill(&mut rig)?;
         let over = Instant::now() + Duration::from_secs(u64::from(LIFE) + 1);
         let (ms, removed) = one(&rig)?;
@@ -194,7 +194,7 @@ fn sweeps(repeats: usize) -> Result<[Sweeps; 2]> {
         thread::sleep(over.duration_since(Instant::now()));
         let (ms, events) = heard(&rig)?;
         // Some may have gone before, in the time round that never rests.
-        let removed = stats(&rig)?.removed - gone;
+        let removed = stats(&rig)?.removed.total() - gone;
         check("all over", "flows removed", there, removed)?;
         times[1].push(ms);
         told = events;

@@ -53,6 +53,7 @@ pub struct LoadOptions {
     pub(crate) replay: bool,
     pub(crate) every_print: bool,
     pub(crate) single_buffer: bool,
+    pub(crate) windows: bool,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -71,6 +72,7 @@ impl LoadOptions {
             replay: false,
             every_print: false,
             single_buffer: false,
+            windows: true,
             entries: Entry::ALL.to_vec(),
         }
     }
@@ -103,6 +105,14 @@ impl LoadOptions {
     #[must_use]
     pub fn single_buffer(mut self) -> Self {
         self.single_buffer = true;
+        self
+    }
+
+    /// TCP segments are not held against their windows, as nf_conntrack does: to measure
+    /// what that costs.
+    #[must_use]
+    pub fn without_windows(mut self) -> Self {
+        self.windows = false;
         self
     }
 

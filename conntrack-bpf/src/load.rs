@@ -143,7 +143,9 @@ pub(crate) fn anew(meta: Meta, options: &LoadOptions) -> Result<Datapath> {
     let print_of = open.maps.ct_print_of.set_max_entries(sources);
     print_of.context("set a map's size")?;
     keep_prints(&mut open, options.fingerprints.enabled)?;
-    rodata(&mut open)?.cfg_print_all = u32::from(options.every_print);
+    let constants = rodata(&mut open)?;
+    constants.cfg_print_all = u32::from(options.every_print);
+    constants.cfg_windows = u32::from(options.windows);
     let data = open.maps.data_limits_data.as_deref_mut();
     data.ok_or_else(no_section)?.ct_limits = ct_limits {
         width: options.sketch.width,

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use conntrack_core::PressureLevel;
 use conntrack_core::stats::SweepStats;
+use conntrack_core::stats::SweptFlows;
 use libbpf_rs::MapCore;
 use libbpf_rs::MapFlags;
 
@@ -81,7 +82,7 @@ pub fn now(datapath: &Datapath) -> Result<u64> {
         }
         last = now;
     }
-    Ok(last.removed - before.removed)
+    Ok(last.removed.total() - before.removed.total())
 }
 
 /// What it has done, and how full it finds the tables; `None` where there is no
@@ -112,10 +113,14 @@ pub fn read(datapath: &Datapath) -> Result<Option<(SweepStats, [PressureLevel; 2
         runs: stat(0),
         slices: stat(1),
         scanned: stat(2),
-        removed: stat(3),
-        time_ns: stat(4),
-        worst_slice_ns: stat(5),
-        last_round_ns: stat(6),
+        removed: SweptFlows {
+            timeout: stat(3),
+            fin: stat(4),
+            rst: stat(5),
+        },
+        time_ns: stat(6),
+        worst_slice_ns: stat(7),
+        last_round_ns: stat(8),
     };
     Ok(Some((stats, [level(0), level(1)])))
 }

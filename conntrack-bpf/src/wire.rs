@@ -151,7 +151,7 @@ wire! {
         now @ 0, v6 @ 8, bucket @ 12, buckets @ 16, moved @ 20, ended @ 24, stay @ 28, again @ 32,
         pad @ 36,
     }
-    ct_sweep_stats: 64 { runs @ 0, slices @ 8, scanned @ 16, removed @ 24, time_ns @ 32 }
+    ct_sweep_stats: 80 { runs @ 0, slices @ 8, scanned @ 16, removed @ 24, time_ns @ 48 }
     ct_ban_key: 24 { family @ 0, prefix @ 1, proto @ 2, port_be @ 4, addr @ 8 }
     ct_ban: 64 {
         until @ 0, then @ 8, since @ 16, hits @ 24, bytes @ 32, last @ 40, note @ 48, lists @ 52,

@@ -1,7 +1,9 @@
 //! Being asked to end.
 
 use std::fs;
+use std::io;
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -17,10 +19,14 @@ use nix::sys::signalfd::SignalFd;
 
 use crate::failure::Failure;
 
-/// Receives SIGINT, SIGTERM and SIGHUP instead of dying by them.
+/// Where they come, once they are caught: signals are the whole process's.
+static CAUGHT: OnceLock<SignalFd> = OnceLock::new();
+
+/// Receives SIGINT, SIGTERM and SIGHUP instead of dying by them. They are looked for and
+/// not taken: one that has come stays.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    fd: SignalFd,
+    fd: &'static SignalFd,
 }
 
 impl Signals {
@@ -38,7 +44,9 @@ impl Signals {
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         set.thread_block()
             .and_then(|()| SignalFd::with_flags(&set, flags))
-            .map(|fd| Self { fd })
+            .map(|fd| Self {
+                fd: CAUGHT.get_or_init(|| fd),
+            })
             .map_err(|error| Failure::doing("catch signals", error))
     }
 
@@ -69,6 +77,29 @@ impl Signals {
                 Ok(_) => return Ok(true),
                 Err(error) => return Err(Failure::doing("wait for signals", error)),
             }
+        }
+    }
+}
+
+/// Does this process look for signals, instead of dying by them?
+pub(crate) fn are_caught() -> bool {
+    CAUGHT.get().is_some()
+}
+
+/// Waits until a write to this file goes on or fails; false if a signal came while it
+/// would have to wait.
+pub(crate) fn writable(file: &impl AsFd) -> io::Result<bool> {
+    let mut fds = vec![PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
+    fds.extend(
+        CAUGHT
+            .get()
+            .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
+    );
+    loop {
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => return Ok(fds[0].any().unwrap_or(true)),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -202,13 +202,32 @@ pub struct SweepStats {
     pub scanned: u64,
     /// Flows taken out whose time was up. Others are taken out by packets that
     /// need their slot.
-    pub removed: u64,
+    pub removed: SweptFlows,
     /// Time spent, in nanoseconds.
     pub time_ns: u64,
     /// The longest slice, in nanoseconds.
     pub worst_slice_ns: u64,
     /// How long the last time round took, in nanoseconds.
     pub last_round_ns: u64,
+}
+
+/// Flows whose time was up, by what the end of each is called.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct SweptFlows {
+    /// [`GoneReason::Timeout`].
+    pub timeout: u64,
+    /// [`GoneReason::Fin`].
+    pub fin: u64,
+    /// [`GoneReason::Rst`].
+    pub rst: u64,
+}
+
+impl SweptFlows {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.timeout + self.fin + self.rst
+    }
 }
 
 /// What one CPU saw.

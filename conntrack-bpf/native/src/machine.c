@@ -12,6 +12,7 @@
 
 /* Instead of config.h: the settings of the question. */
 #define CT_CONFIG_H
+#define cfg_windows 1
 static _Thread_local struct ct_settings ct_settings;
 
 /* table.h wants them; nothing here calls what does. */

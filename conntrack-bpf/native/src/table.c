@@ -63,6 +63,7 @@ static _Thread_local __u32 ct_ended;
 #define cfg_health	   0
 #define cfg_prints	   0 /* no SYN is looked at */
 #define cfg_print_all	   0
+#define cfg_windows	   1
 static struct ct_replay ct_replay;
 static struct ct_iface ct_ifaces[CT_IF_SLOTS];
 static struct ct_policy ct_policy;	   /* nothing is banned */

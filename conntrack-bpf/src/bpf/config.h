@@ -49,6 +49,9 @@ const volatile __u32 cfg_health = 0;
 /* 1: PREEMPT_RT, where packet programs of one CPU may interrupt each other. */
 const volatile __u32 cfg_realtime = 0;
 
+/* 0: TCP segments are not held against their windows: what that costs is measured so. */
+const volatile __u32 cfg_windows = 1;
+
 /* 1: SYNs and SYN+ACKs are counted by what they tell of their sender; print.h. */
 const volatile __u32 cfg_prints = 1;
 /* 1: of what is new all is recorded, however much comes at once. */

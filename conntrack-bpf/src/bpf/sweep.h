@@ -33,9 +33,9 @@
 #define CT_CLOCK_MONOTONIC 1
 
 /* A flow of this slot whose time is up: taken out, counted, told. */
-static __always_inline int ct_sweep_slot(struct ct_slice *slice, struct ct_event *event,
-					 struct ct_bucket_head *head, __u32 bucket, __u32 slot,
-					 int v6)
+static __always_inline void ct_sweep_slot(struct ct_slice *slice, struct ct_event *event,
+					  struct ct_bucket_head *head, __u32 bucket, __u32 slot,
+					  int v6)
 {
 	struct ct_flow *flow = ct_slot(head, slot, v6);
 	struct ct_cpu *cpu = ct_cpu_of(bpf_get_smp_processor_id());
@@ -49,14 +49,17 @@ static __always_inline int ct_sweep_slot(struct ct_slice *slice, struct ct_event
 	};
 
 	if (!cpu || ct_phase_of(ref.word) != CT_LIVE || !ct_expired(flow, ref.word, slice->now))
-		return 0;
+		return;
 	if (!ct_close(&ref))
-		return 0;
+		return;
 	why = ct_expiry(flow, ref.word);
 	ct_count_gone(cpu, v6, why);
 	ct_tell(event, &ref, v6, ref.word, CT_EVENT_DESTROY, why);
 	ct_give_back(&ref, slice->now);
-	return 1;
+	/* Not indexed: the verifier would follow each reason by itself. */
+	slice->removed[CT_GONE_TIMEOUT] += why == CT_GONE_TIMEOUT;
+	slice->removed[CT_GONE_FIN] += why == CT_GONE_FIN;
+	slice->removed[CT_GONE_RST] += why == CT_GONE_RST;
 }
 
 static __always_inline int ct_sweep_in(struct ct_slice *slice, struct ct_event *event,
@@ -66,7 +69,7 @@ static __always_inline int ct_sweep_in(struct ct_slice *slice, struct ct_event *
 
 	for (int i = 0; i < CT_SLOTS && used; i++, used &= used - 1) {
 		slice->scanned++;
-		slice->removed += ct_sweep_slot(slice, event, head, bucket, ct_lowest(used), v6);
+		ct_sweep_slot(slice, event, head, bucket, ct_lowest(used), v6);
 	}
 	return 0;
 }
@@ -243,7 +246,8 @@ static int ct_sweep_tick(void *map, int *key, struct ct_sweeper *s)
 	spent = bpf_ktime_get_ns() - begin;
 	s->stats.slices++;
 	s->stats.scanned += slice->scanned;
-	s->stats.removed += slice->removed;
+	for (int i = 0; i < CT_GONE_BY_TIME; i++)
+		s->stats.removed[i] += slice->removed[i];
 	s->stats.time_ns += spent;
 	if (spent > s->stats.worst_ns)
 		s->stats.worst_ns = spent;

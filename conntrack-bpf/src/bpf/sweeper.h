@@ -11,7 +11,7 @@ struct ct_slice {
 	__u64 now;	/* coarse; when the slice began */
 	__u64 deadline; /* no bucket is begun after it */
 	__u64 scanned;
-	__u64 removed;
+	__u64 removed[CT_GONE_BY_TIME];
 	__u32 left; /* buckets until the clock is looked at */
 	__u32 cut;  /* the deadline has passed */
 };

@@ -161,7 +161,7 @@ static __always_inline void ct_tcp_decide(const struct ct_flow *flow, __u64 word
 {
 	enum ct_window window = CT_IN_WINDOW;
 
-	if (fx->rst != CT_RST_TAKE)
+	if (cfg_windows && fx->rst != CT_RST_TAKE)
 		window =
 			ct_forget(fx, ct_tcp_judge(pkt, pkt->tcp_flags, &fx->word, dir, &fx->view));
 	if (window != CT_IN_WINDOW && !ct_settings.tcp_be_liberal &&
@@ -189,10 +189,14 @@ static __always_inline int ct_tcp_fast(const struct ct_flow *flow, __u64 *word, 
 	if ((w & (CT_W_SEEN_REPLY | CT_W_ASSURED | CT_W_STATE)) != known ||
 	    (pkt->tcp_flags & (CT_TCP_SYN | CT_TCP_FIN | CT_TCP_RST | CT_TCP_ACK)) != CT_TCP_ACK)
 		return 0;
-	ct_tcp_load(flow, dir, &fx->view);
-	if (ct_tcp_judge(pkt, CT_TCP_ACK, &w, dir, &fx->view) != CT_IN_WINDOW)
-		return 0;
-	fx->store = 1;
+	if (cfg_windows) {
+		ct_tcp_load(flow, dir, &fx->view);
+		if (ct_tcp_judge(pkt, CT_TCP_ACK, &w, dir, &fx->view) != CT_IN_WINDOW)
+			return 0;
+		fx->store = 1;
+	} else {
+		__builtin_memset(&fx->view, 0, sizeof(fx->view));
+	}
 	fx->note = 1;
 	fx->remember = 1;
 	if (ct_rec_matches(flow, dir, pkt))

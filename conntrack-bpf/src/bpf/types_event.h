@@ -113,15 +113,16 @@ _Static_assert(sizeof(struct ct_evacuation) == 40, "no hidden padding");
 
 /* What the sweep has done since the instance was set up. */
 struct ct_sweep_stats {
-	__u64 runs;	/* times round the tables */
-	__u64 slices;	/* ticks */
-	__u64 scanned;	/* slots looked at */
-	__u64 removed;	/* flows taken out */
+	__u64 runs;    /* times round the tables */
+	__u64 slices;  /* ticks */
+	__u64 scanned; /* slots looked at */
+	/* Flows taken out, by why: enum ct_gone, of which the first are all that time does. */
+	__u64 removed[CT_GONE_BY_TIME];
 	__u64 time_ns;	/* spent */
 	__u64 worst_ns; /* longest slice */
 	__u64 round_ns; /* the last time round took */
 	__u64 began;	/* this time round; CLOCK_MONOTONIC ns */
 };
-_Static_assert(sizeof(struct ct_sweep_stats) == 64, "no hidden padding");
+_Static_assert(sizeof(struct ct_sweep_stats) == 80, "no hidden padding");
 
 #endif

@@ -1,6 +1,5 @@
 //! `attach`.
 
-use std::io;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -241,7 +240,7 @@ fn differs(tracker: &Tracker, config: &Config) -> Result<bool, Failure> {
 /// Says what each interface got, and why.
 fn report(tracker: &Tracker, attached: &Attached) -> Result<(), Failure> {
     let status = tracker.status()?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     for report in &attached.interfaces {
         let mut all = status.interfaces.iter();
         let found = all.find(|it| it.ifindex == report.ifindex);
@@ -312,6 +311,6 @@ fn keep(
         }
         let stats = readings.next()?;
         let line = output::stats::one_line(now(), &stats);
-        writeln!(io::stdout(), "{line}").map_err(Failure::output)?;
+        output::put_line(line).map_err(Failure::output)?;
     }
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::io::BufWriter;
-use std::io::StdoutLock;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use super::list::ifindex;
 use crate::args::EventFormat;
 use crate::args::EventsArgs;
 use crate::failure::Failure;
+use crate::output;
 use crate::signals::Signals;
 
 /// How often it is looked whether there is still a tracker.
@@ -108,13 +108,13 @@ fn show_rest(events: &mut Events, out: &mut Output, most: u64) -> Result<u64, Fa
 
 /// Lines, one an event.
 struct Output {
-    out: BufWriter<StdoutLock<'static>>,
+    out: BufWriter<output::Stdout>,
     format: EventFormat,
 }
 
 impl Output {
     fn new(format: EventFormat) -> Self {
-        let out = BufWriter::new(io::stdout().lock());
+        let out = output::stdout();
         Self { out, format }
     }
 

@@ -1,8 +1,6 @@
 //! `follow`, and what `attach --follow` does after attaching.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
@@ -125,7 +123,7 @@ fn tell(change: &Change) -> Result<(), Failure> {
         }
         _ => return Ok(()),
     };
-    writeln!(io::stdout(), "{line}").map_err(Failure::output)
+    output::put_line(line).map_err(Failure::output)
 }
 
 /// Says why an interface was left out.

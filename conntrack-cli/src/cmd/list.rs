@@ -18,6 +18,7 @@ use super::show::shows_health;
 use crate::args::Format;
 use crate::args::ListArgs;
 use crate::failure::Failure;
+use crate::output;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
 
@@ -98,16 +99,18 @@ fn once(
 /// screen has room for.
 fn begin_again(format: Format) -> io::Result<Option<usize>> {
     let terminal = Terminal::stdout();
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     match terminal.height {
         Some(height) if terminal.color => {
             out.write_all(b"\x1b[H\x1b[2J")?;
+            out.flush()?;
             // The heading, and the line the cursor is left on.
             Ok(Some(height.saturating_sub(2)))
         }
         _ => {
             if format == Format::Table {
                 out.write_all(b"\n")?;
+                out.flush()?;
             }
             Ok(None)
         }

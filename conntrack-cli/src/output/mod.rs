@@ -14,12 +14,11 @@ mod prometheus;
 mod select;
 pub(crate) mod stats;
 pub(crate) mod status;
+mod stdout;
 mod table;
 pub(crate) mod threshold;
 
 use std::io;
-use std::io::BufWriter;
-use std::io::StdoutLock;
 use std::io::Write;
 
 use serde::Serialize;
@@ -28,11 +27,9 @@ pub(crate) use self::flows::Printer;
 pub(crate) use self::flows::Shape;
 pub(crate) use self::prometheus::prometheus;
 pub(crate) use self::select::Selection;
-
-/// Stdout, buffered. Flush it: an error in dropping is lost.
-pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
-    BufWriter::with_capacity(1 << 16, io::stdout().lock())
-}
+pub(crate) use self::stdout::Stdout;
+pub(crate) use self::stdout::put_line;
+pub(crate) use self::stdout::stdout;
 
 /// `1 packet`, `2 packets`.
 pub(crate) fn counted(number: u64, thing: &str) -> String {

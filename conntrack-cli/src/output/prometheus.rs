@@ -181,13 +181,18 @@ fn table(counters: &Counters, out: &mut impl Write) -> io::Result<()> {
         for (name, help, value) in [
             ("sweep_runs_total", "Times round both tables.", sweep.runs),
             ("sweep_scanned_total", "Slots looked at.", sweep.scanned),
-            (
-                "sweep_removed_total",
-                "Expired flows taken out.",
-                sweep.removed,
-            ),
         ] {
             Family::counter(out, name, help)?.sample(&[], value)?;
+        }
+        let help = "Expired flows taken out, by reason.";
+        let mut family = Family::counter(out, "sweep_removed_total", help)?;
+        let removed = sweep.removed;
+        for (reason, count) in [
+            ("timeout", removed.timeout),
+            ("fin", removed.fin),
+            ("rst", removed.rst),
+        ] {
+            family.sample(&[("reason", reason)], count)?;
         }
         let seconds = sweep.time_ns as f64 / 1e9;
         let help = "Time the sweep has taken.";

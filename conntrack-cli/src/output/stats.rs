@@ -74,10 +74,13 @@ pub(crate) fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
 fn sweep_line(sweep: &SweepStats) -> String {
     let micros = |ns: u64| ns / 1000;
     format!(
-        "{} times round, {} slots looked at, {} flows removed, {} µs in all, {} µs the longest slice",
+        "{} times round, {} slots looked at, {} flows removed ({} timeout, {} fin, {} rst), {} µs in all, {} µs the longest slice",
         sweep.runs,
         sweep.scanned,
-        sweep.removed,
+        sweep.removed.total(),
+        sweep.removed.timeout,
+        sweep.removed.fin,
+        sweep.removed.rst,
         micros(sweep.time_ns),
         micros(sweep.worst_slice_ns)
     )
