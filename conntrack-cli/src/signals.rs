@@ -86,18 +86,28 @@ pub(crate) fn are_caught() -> bool {
     CAUGHT.get().is_some()
 }
 
-/// Waits until a write to this file goes on or fails; false if a signal came while it
-/// would have to wait.
-pub(crate) fn writable(file: &impl AsFd) -> io::Result<bool> {
+/// How long a reader may read nothing, once a signal has come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Waits until a write to this file goes on or fails; false if a signal has come and it
+/// does not for as long as [`PATIENCE`].
+pub(crate) fn wait_for_room(file: &impl AsFd) -> io::Result<bool> {
     let mut fds = vec![PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
     fds.extend(
         CAUGHT
             .get()
             .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
     );
+    let mut time = PollTimeout::NONE;
     loop {
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) => return Ok(fds[0].any().unwrap_or(true)),
+        match poll(&mut fds, time) {
+            Ok(0) => return Ok(false),
+            Ok(_) if fds[0].any().unwrap_or(true) => return Ok(true),
+            Ok(_) => {
+                // The signal, which stays.
+                fds.truncate(1);
+                time = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+            }
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }

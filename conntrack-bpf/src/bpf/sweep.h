@@ -17,16 +17,23 @@
 
 #include "settle.h"
 
-/* A slice may take this long, nanoseconds; the clock is looked at every so many buckets. */
+/* A slice may take this long, nanoseconds; the clock is looked at every so many buckets. A
+ * packet that comes to this CPU meanwhile waits for its end. */
 #define CT_SLICE_NS 800000
 #define CT_LOOK	    16
 /* The next tick when a slice was cut short. */
 #define CT_HURRY_NS 1000000
-/* Slices in a time round, if none is cut short. */
-#define CT_SLICES 128
+/* Slices in a time round, if none is cut short: of so many buckets, as a packet is to wait
+ * for tens of microseconds rather than hundreds; but no fewer and no more than this, as
+ * each wakes a CPU. */
+#define CT_SLICE_BUCKETS 64
+#define CT_SLICES_MIN	 128
+#define CT_SLICES_MAX	 2048
 /* The shortest and longest time between two ticks. */
 #define CT_TICK_MIN 1000000
 #define CT_TICK_MAX (CT_NSEC)
+/* How often it is looked how full the tables are, at most. */
+#define CT_WEIGH_NS (CT_NSEC / 20)
 /* Most buckets in one slice; the clock ends it long before. */
 #define CT_SLICE_MAX (1 << 20)
 
@@ -211,6 +218,9 @@ static __always_inline void ct_weigh(struct ct_sweeper *s, __u64 now)
 {
 	struct ct_sum sum = {};
 
+	if (now - s->weighed < CT_WEIGH_NS)
+		return;
+	s->weighed = now;
 	bpf_loop(cfg_cpus, ct_add_live, &sum, 0);
 	ct_press(s, sum.live[0] < 0 ? 0 : sum.live[0], cfg_max_flows4, 0, now);
 	ct_press(s, sum.live[1] < 0 ? 0 : sum.live[1], cfg_max_flows6, 1, now);
@@ -225,13 +235,18 @@ static __always_inline __u64 ct_all_buckets(void)
 static int ct_sweep_tick(void *map, int *key, struct ct_sweeper *s)
 {
 	__u64 begin = bpf_ktime_get_ns(), period = ct_settings.sweep_ns, spent;
-	__u64 tick = period / CT_SLICES, n = 0;
+	__u64 buckets = ct_all_buckets(), slices = buckets / CT_SLICE_BUCKETS, tick, n = 0;
 	struct ct_slice *slice = &s->slice;
 	int hurry = s->stats.runs < s->asked;
 
 	__builtin_memset(slice, 0, sizeof(*slice));
 	slice->now = ct_now_coarse();
 	slice->deadline = begin + CT_SLICE_NS;
+	if (slices < CT_SLICES_MIN)
+		slices = CT_SLICES_MIN;
+	if (slices > CT_SLICES_MAX)
+		slices = CT_SLICES_MAX;
+	tick = period / slices;
 	if (!period || tick > CT_TICK_MAX)
 		tick = CT_TICK_MAX;
 	if (tick < CT_TICK_MIN)
@@ -239,7 +254,7 @@ static int ct_sweep_tick(void *map, int *key, struct ct_sweeper *s)
 	if (hurry)
 		n = CT_SLICE_MAX;
 	else if (period)
-		n = ct_all_buckets() * tick / period + 1;
+		n = buckets * tick / period + 1;
 	if (n)
 		ct_sweep_slice(s, n > CT_SLICE_MAX ? CT_SLICE_MAX : n);
 	ct_weigh(s, slice->now);

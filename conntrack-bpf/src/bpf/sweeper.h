@@ -22,6 +22,7 @@ struct ct_sweeper {
 	__u64 asked; /* hurry until `runs` is this */
 	__u32 bucket, v6;
 	__u32 pressure[2]; /* enum ct_pressure: v4, v6 */
+	__u64 weighed;	   /* when it was looked how full the tables are; coarse ns */
 	struct ct_sweep_stats stats;
 	struct ct_slice slice;
 	struct ct_event event; /* scratch */

@@ -63,16 +63,19 @@ enum ct_limited {
 
 /* Why a flow is no more. Index of ct_cpu.gone. */
 enum ct_gone {
-	CT_GONE_TIMEOUT, /* its time was up */
-	CT_GONE_FIN,	 /* the same, after both ends had closed it: TIME_WAIT */
-	CT_GONE_RST,	 /* the same, after a RST: CLOSE; or at once, where it answers a SYN */
-	CT_GONE_BY_TIME,
-	CT_GONE_EVICTED = CT_GONE_BY_TIME, /* unassured, pushed out by a new one */
-	CT_GONE_REPLACED,		   /* its tuple was opened anew */
-	CT_GONE_DELETED,		   /* by command, this one */
-	CT_GONE_FLUSHED,		   /* by command, all of them */
+	CT_GONE_TIMEOUT,  /* its time was up */
+	CT_GONE_FIN,	  /* the same, after both ends had closed it: TIME_WAIT */
+	CT_GONE_RST,	  /* the same, after a RST: CLOSE; or at once, where it answers a SYN */
+	CT_GONE_EVICTED,  /* unassured, pushed out by a new one */
+	CT_GONE_REPLACED, /* its tuple was opened anew */
+	CT_GONE_DELETED,  /* by command, this one */
+	CT_GONE_FLUSHED,  /* by command, all of them */
 	CT_GONE_REASONS,
 };
+
+/* The first of them are all that time does. */
+#define CT_GONE_BY_TIME 3
+_Static_assert(CT_GONE_EVICTED == CT_GONE_BY_TIME, "what time does comes first");
 
 /*
  * Scratch of the search for a slot. In map memory, because the

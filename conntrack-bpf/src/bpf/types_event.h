@@ -116,7 +116,7 @@ struct ct_sweep_stats {
 	__u64 runs;    /* times round the tables */
 	__u64 slices;  /* ticks */
 	__u64 scanned; /* slots looked at */
-	/* Flows taken out, by why: enum ct_gone, of which the first are all that time does. */
+	/* Flows taken out, by enum ct_gone. */
 	__u64 removed[CT_GONE_BY_TIME];
 	__u64 time_ns;	/* spent */
 	__u64 worst_ns; /* longest slice */

@@ -110,8 +110,8 @@ impl<'a> PrintBans<'a> {
     /// Bans a pattern; what is banned already begins anew.
     ///
     /// # Errors
-    /// `Invalid` for what is no pattern, or where no fingerprints are kept; `Other` if there
-    /// is no room for more; what the kernel says.
+    /// `Invalid` for what is no pattern; `Unsupported` where no fingerprints are kept; `Other`
+    /// if there is no room for more; what the kernel says.
     pub fn put(&self, text: &str, ttl: Option<Duration>, dry_run: bool) -> Result<FingerprintBan> {
         are_wanted(self.maps)?;
         let pattern = parse(text)?;
@@ -231,7 +231,7 @@ fn are_wanted(maps: &Maps) -> Result<()> {
     let message = "fingerprints are switched off in this tracker (fingerprints.enabled)";
     match are_kept(maps) {
         true => Ok(()),
-        false => Err(Error::new(ErrorKind::Invalid, message)),
+        false => Err(Error::new(ErrorKind::Unsupported, message)),
     }
 }
 

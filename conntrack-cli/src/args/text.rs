@@ -39,8 +39,9 @@ Exit codes:
      or its operator; flush was answered with no
   2  bad arguments or configuration; a file named there (--config, --file, --p0f-fp,
      a capture) that can't be read, or is none of its kind
-  3  it failed at run time: no permission, not attached, the kernel said no; a
-     capture is cut or damaged, and what is before that is shown
+  3  it failed at run time: no permission, not attached, what is asked for is
+     switched off, the kernel said no; a capture is cut or damaged, and what is
+     before that is shown
   4  doctor: works, with fallbacks
   5  doctor: can't work here
 Data goes to stdout, words to stderr.

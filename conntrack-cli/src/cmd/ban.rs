@@ -190,10 +190,26 @@ pub(crate) fn banned(args: &BannedArgs, context: &Context) -> Result<ExitCode, F
         }
     });
     print(bans, args).map_err(Failure::output)?;
+    say_of_fingerprints(&tracker, args)?;
     match unread {
         Some(error) => Err(error.into()),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Who looks at all that is banned is told of what stands elsewhere.
+fn say_of_fingerprints(tracker: &Tracker, args: &BannedArgs) -> Result<(), Failure> {
+    if args.output != BannedFormat::Table || args.whom.is_some() || args.origin.is_some() {
+        return Ok(());
+    }
+    match tracker.fingerprint_bans()?.len() {
+        0 => {}
+        bans => say(format_args!(
+            "and {}: `fingerprints --banned` shows",
+            output::counted(bans as u64, "banned fingerprint")
+        )),
+    }
+    Ok(())
 }
 
 fn print(bans: impl Iterator<Item = Ban>, args: &BannedArgs) -> io::Result<()> {

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &FingerprintsArgs, context: &Context) -> Result<ExitCode
     if !tracker.keeps_fingerprints() {
         let text = "fingerprints are not kept: they were switched off when the tracker was \
                     attached (fingerprints.enabled)";
-        return Err(Failure::Nothing(text.to_owned()));
+        return Err(Failure::Runtime(text.to_owned()));
     }
     let rows = match args.by {
         By::Signature => {

@@ -9,7 +9,8 @@ pub(super) fn say_what_is_off(health: HealthConfig) {
     what_is_off(health).iter().for_each(say);
 }
 
-fn what_is_off(health: HealthConfig) -> Option<String> {
+/// The same, to be said; `None` if all is measured.
+pub(super) fn what_is_off(health: HealthConfig) -> Option<String> {
     if !health.enabled {
         let text = "how connections do is not measured: the configuration has it switched off \
                     (health.enabled)";

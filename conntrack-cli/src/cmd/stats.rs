@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::health::say_what_is_off;
+use super::health::what_is_off;
 use crate::args::StatsArgs;
 use crate::args::StatsFormat;
 use crate::failure::Failure;
@@ -95,6 +96,9 @@ fn health(
     signals: Option<&Signals>,
 ) -> Result<ExitCode, Failure> {
     let measured = tracker.health_config();
+    if !measured.enabled {
+        return Err(Failure::Runtime(what_is_off(measured).unwrap_or_default()));
+    }
     let mut said = false;
     loop {
         let stats = tracker.health()?;

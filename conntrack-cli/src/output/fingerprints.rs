@@ -200,7 +200,7 @@ fn csv(rows: &[Row], database: &Database, header: bool, out: &mut impl Write) ->
 /// Those that are banned, one a line.
 pub(crate) fn bans(bans: &[FingerprintBan], header: bool, out: &mut impl Write) -> io::Result<()> {
     if header && !bans.is_empty() {
-        writeln!(out, "{:>10}  {:<30}  {:<7}  PATTERN", "HITS", "UNTIL", "")?;
+        writeln!(out, "{:>10}  {:<30}  DRY RUN  PATTERN", "HITS", "UNTIL")?;
     }
     bans.iter().try_for_each(|ban| {
         let until = ban.until.map_or("-".to_owned(), |until| until.to_string());

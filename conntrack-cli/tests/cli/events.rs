@@ -228,8 +228,32 @@ fn it_ends_though_nobody_reads() {
     assert_eq!(end.code(), Some(3), "{stderr}");
     assert_eq!(
         stderr,
-        "conntrack: write to standard output: nobody read it, and a signal came to end this process\n"
+        "conntrack: write to standard output: a signal came to end this, and nobody reads\n"
     );
+    netns.run(&["detach"]).ok();
+}
+
+/// And one that is slow gets all that had come by then.
+#[test]
+#[ignore = "root"]
+fn a_slow_reader_gets_the_rest() {
+    let netns = Netns::new();
+    netns.run(&["attach", "lo", "--max-flows", "10000"]).ok();
+    let mut listening = Listening::start(&netns, &["-o", "jsonl", "-e", "new"]);
+    let first = event(&listening.first(|| datagram(&netns)));
+    assert_eq!(first["seq"], 0);
+    for port in 20_000..21_000 {
+        datagram_from(&netns, port);
+    }
+    kill(Pid::from_raw(listening.child.id() as i32), Signal::SIGTERM).unwrap();
+    let mut seq = 0;
+    for line in listening.lines.by_ref() {
+        thread::sleep(Duration::from_millis(2));
+        seq += 1;
+        assert_eq!(event(&line.unwrap())["seq"], seq);
+    }
+    assert!(seq >= 1000, "{seq}");
+    assert!(listening.child.wait().unwrap().success());
     netns.run(&["detach"]).ok();
 }
 

@@ -137,7 +137,7 @@ fn without_them_it_says_so() {
     netns.run(&["-c", config, "attach", "lo"]).ok();
     netns.connection();
     let run = netns.run(&["fingerprints"]);
-    run.failed(1, "fingerprints.enabled");
+    run.failed(3, "fingerprints.enabled");
     let stats = schema::document("stats", &netns.run(&["stats", "-o", "json"]).ok());
     assert_eq!(stats["flows"]["active"], 1);
 }
@@ -219,6 +219,10 @@ fn a_banned_fingerprint_connects_no_more() {
     let stats = schema::document("stats", &server.run(&["stats", "-o", "json"]).ok());
     assert_eq!(stats["drops"]["fingerprint"], hits);
     let table = server.run(&["fingerprints", "--banned"]).ok();
+    assert!(table.contains("DRY RUN  PATTERN"), "{table}");
+    server
+        .run(&["banned"])
+        .ok_saying("and 1 banned fingerprint: `fingerprints --banned` shows");
     assert!(table.contains(LINUX), "{table}");
 
     done(&["unban", "--fingerprint", LINUX]);

@@ -128,7 +128,8 @@ impl Threshold {
         if self.limits() {
             return Ok(());
         }
-        let message = "there is no limit: give new, half_open or one of their kinds";
+        let message =
+            "there is no limit: give new, half_open or one of their kinds, or switch limits off";
         Err(ThresholdError::of("new", message))
     }
 }

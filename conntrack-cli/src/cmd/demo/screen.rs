@@ -34,7 +34,7 @@ impl Screen {
     /// Lines as they are.
     pub(super) fn lines(&mut self, text: &str) -> Result<(), Failure> {
         self.drawn = 0;
-        let mut out = io::stdout().lock();
+        let mut out = output::stdout();
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .map_err(Failure::output)
