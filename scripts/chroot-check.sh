@@ -38,7 +38,7 @@ source_of() {
 
 # make_debian ROOT: a minimal system whose apt works as this machine's does.
 make_debian() {
-	local root=$1 mirror security
+	local root=$1 mirror security components=main
 	mirror=${MIRROR:-$(source_of "$suite")}
 	# A mirror that has this machine's release usually has the others too.
 	mirror=${mirror:-$(source_of "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")")}
@@ -46,9 +46,11 @@ make_debian() {
 	debootstrap --variant=minbase --include=ca-certificates,make "$suite" "$root" "$mirror" >"$root.log" 2>&1 ||
 		{ tail -n 20 "$root.log"; die "debootstrap failed"; }
 	security=$(source_of "$suite-security")
+	# Ubuntu keeps some of what the tests need elsewhere.
+	! grep -qi '^ID=ubuntu' "$root/etc/os-release" || components="main universe"
 	{
-		echo "deb $mirror $suite main"
-		[ -z "$security" ] || echo "deb $security $suite-security main"
+		echo "deb $mirror $suite $components"
+		[ -z "$security" ] || echo "deb $security $suite-security $components"
 	} >"$root/etc/apt/sources.list"
 	apt-config dump | grep -E '^Acquire::(https?|Check-[A-Za-z-]+)(::[^:]+)* "' >"$root/etc/apt/apt.conf.d/99host" || true
 	cp /etc/resolv.conf /etc/hosts "$root/etc/"

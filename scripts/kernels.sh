@@ -62,7 +62,7 @@ chosen() {
 }
 
 # Built with the whole workspace, as `make test` does, so that nothing is compiled twice.
-test_programs 'bpf|xdp' --features conntrack-xdp/async --workspace --lib --bins --tests |
+test_programs 'bpf|xdp|cli' --features conntrack-xdp/async --workspace --lib --bins --tests |
 	grep -E "${TESTS:-.}" | chosen >"$work/programs"
 [ -s "$work/programs" ] || die "no test program was built"
 # A program that bears another name now would leave a gap that nobody sees.

@@ -7,6 +7,8 @@
 #
 # Debian and Ubuntu: by apt, asking sudo only if something is missing and you
 # are not root. Elsewhere: names the packages and fails if any is missing.
+#
+# OS_RELEASE  a file that says which of them this is (/etc/os-release)
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -71,8 +73,8 @@ found() {
 # The column of this distribution in the table above.
 column() {
 	local id
-	# shellcheck disable=SC1091
-	for id in $(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}"); do
+	# shellcheck disable=SC1090,SC1091
+	for id in $(. "${OS_RELEASE:-/etc/os-release}" 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}"); do
 		case $id in
 		debian | ubuntu) echo 4 ;;
 		fedora | rhel | centos) echo 5 ;;

@@ -209,8 +209,14 @@ fn destroy_comes_within_the_interval_without_a_process() {
         worst = worst.max(late);
     }
     println!("{} flows, each {worst} ns late at the most", 2 * FLOWS);
-    // As long again for a machine that has other things to do.
-    assert!(worst < 2 * INTERVAL.as_nanos() as i64, "{worst} ns late");
+    // A little more for a machine that has other things to do, and for one that is emulated
+    // as long again.
+    let slack = match support::in_kernel_matrix() {
+        true => INTERVAL,
+        false => INTERVAL / 4,
+    };
+    let most = (INTERVAL + slack).as_nanos() as i64;
+    assert!(worst < most, "{worst} ns late");
     assert_eq!(events.lost().total(), 0);
     assert_eq!(events.try_next().expect("no event"), None);
 

@@ -110,6 +110,44 @@ fn the_whole_life_is_told_v6() {
     the_whole_life_is_told(true);
 }
 
+/// The tuple's next connection begins in TIME_WAIT.
+#[test]
+#[ignore = "root"]
+fn who_is_replaced_is_told_as_it_last_was() {
+    let mut lab = Lab::new(1000);
+    let mut listener = listen(&lab, &Wish::default());
+    let (client, server) = ends(false);
+    let out = |flags, seq, ack| Packet::tcp(client, server).flags(flags).seq(seq).ack(ack);
+    let back = |flags, seq, ack| Packet::tcp(server, client).flags(flags).seq(seq).ack(ack);
+    lab.send(&out(SYN, 100, 0));
+    lab.send(&back(SYN | ACK, 500, 101));
+    lab.send(&out(ACK, 101, 501));
+    lab.send(&out(FIN | ACK, 101, 501).payload(10));
+    lab.send(&back(FIN | ACK, 501, 112));
+    lab.send(&out(ACK, 112, 502));
+    lab.send_at(TIME + 3 * SECOND, &out(SYN, 9000, 0));
+    let events = all(&mut listener);
+    let words = words(&events);
+    assert_eq!(
+        words[words.len() - 2..],
+        ["destroy replaced", "new SYN_SENT"]
+    );
+    let What::Destroy(flow, _) = &events[events.len() - 2].what else {
+        panic!("{events:?}");
+    };
+    assert_eq!((flow.original.packets, flow.reply.packets), (4, 2));
+    // Without options, and ten bytes.
+    assert_eq!(
+        (flow.original.bytes, flow.reply.bytes),
+        (4 * 40 + 10, 2 * 40)
+    );
+    let table = lab.counters().table;
+    assert_eq!(
+        (table.gone(GoneReason::Replaced), table.gone_total()),
+        (1, 1)
+    );
+}
+
 #[test]
 #[ignore = "root"]
 fn a_reset_says_so() {
@@ -321,6 +359,16 @@ fn every_flow_that_goes_is_told_of() {
     let table = lab.counters().table;
     assert_eq!(count("new"), table.created);
     assert_eq!(count("destroy"), table.gone_total());
+    for reason in GoneReason::ALL {
+        let told = events.iter().filter(|event| match &event.what {
+            What::Destroy(flow, why) => {
+                assert_eq!((flow.original.packets, flow.reply.packets), (1, 0));
+                *why == reason
+            }
+            _ => false,
+        });
+        assert_eq!(told.count() as u64, table.gone(reason), "{reason}");
+    }
     assert!(
         table.evicted() > 0 && table.gone(GoneReason::Timeout) > 0,
         "{table:?}"

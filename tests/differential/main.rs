@@ -42,6 +42,7 @@ mod walk_sctp;
 mod walk_tcp;
 
 use std::time::Duration;
+use std::time::Instant;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
@@ -79,7 +80,7 @@ const BATCH: u64 = 100;
 #[test]
 #[ignore = "root"]
 fn agrees_with_nf_conntrack() {
-    let seed = seed();
+    let (seed, begin) = (seed(), Instant::now());
     println!("CONNTRACK_SEED={seed}");
     let kernels = Kernels::read();
     let mut total = Report::default();
@@ -94,7 +95,8 @@ fn agrees_with_nf_conntrack() {
             }
         }
     }
-    println!("all: {}", total.summary());
+    let time = begin.elapsed().as_secs_f64();
+    println!("all: {}, in {time:.1} s", total.summary());
     assert_ne!(total.scenarios, 0, "nothing was played");
     assert_eq!(
         total.found.core, 0,
@@ -179,7 +181,7 @@ impl Plan {
             catalogue.both(&format!("walk/fragment/{seed}-{walk}"), move |s| {
                 walk_fragment::walk(s, &mut random(), WALK_STEPS);
             });
-            catalogue.v4(format!("walk/sctp/{seed}-{walk}"), move |s| {
+            catalogue.both(&format!("walk/sctp/{seed}-{walk}"), move |s| {
                 walk_sctp::walk(s, &mut random(), WALK_STEPS);
             });
         }

@@ -47,6 +47,8 @@ pub(crate) struct Report {
     pub(crate) doubtful: Found,
     /// Steps that differ only as the table of exceptions says,
     pub(crate) excepted: usize,
+    /// those of them where that is so of a core field,
+    pub(crate) excepted_core: usize,
     /// and what of the table was needed for that.
     pub(crate) used: BTreeSet<Use>,
 }
@@ -59,6 +61,7 @@ impl Report {
         self.found.add(other.found);
         self.doubtful.add(other.doubtful);
         self.excepted += other.excepted;
+        self.excepted_core += other.excepted_core;
         self.used.extend(other.used);
     }
 
@@ -79,7 +82,7 @@ impl Report {
         let differ = self.found.steps + self.doubtful.steps;
         format!(
             "{} scenarios, {} steps: {:.2} % equal, {} differ ({} in core fields; {} as a \
-             flow's time was up), {} as excepted",
+             flow's time was up), {} as excepted ({} in core fields)",
             self.scenarios,
             self.steps,
             100.0 * (self.steps - differ) as f64 / self.steps.max(1) as f64,
@@ -87,6 +90,7 @@ impl Report {
             self.found.core + self.doubtful.core,
             self.doubtful.steps,
             self.excepted,
+            self.excepted_core,
         )
     }
 }

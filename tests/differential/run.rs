@@ -230,6 +230,8 @@ impl Stage<'_> {
                 place.step(name, &unknown, text);
             } else if !known.is_empty() {
                 report.excepted += 1;
+                let core = known.iter().any(|it| it.field.is_core());
+                report.excepted_core += usize::from(core);
             }
         }
     }

@@ -7,11 +7,12 @@ use serde_json::Value;
 use crate::netns::Netns;
 use crate::run::Run;
 use crate::run::finish;
+use crate::schema;
 use crate::unprivileged::Copy;
 
 /// What it says as JSON, and its code.
 fn json(run: &Run) -> (Value, Option<i32>) {
-    (serde_json::from_str(&run.stdout).unwrap(), run.code)
+    (schema::document("doctor", &run.stdout), run.code)
 }
 
 /// Whether the kernel has tcx; before, it is clsact, which is not all there is.
@@ -103,6 +104,11 @@ fn another_xdp_program_is_named_and_stays() {
     let doctor = netns.run(&["doctor", "v0"]);
     assert_eq!(doctor.code, Some(4), "{doctor:?}");
     assert!(doctor.stdout.contains("their_xdp"), "{doctor:?}");
+
+    let (json, _) = json(&netns.run(&["doctor", "v0", "-o", "json"]));
+    let present = &json["interfaces"][0]["present"][0];
+    assert_eq!(present["hook"], "xdp-native");
+    assert_eq!(present["id"].to_string(), theirs);
 
     let report = netns.run(&["attach", "v0"]).ok();
     assert!(report.starts_with("v0: tc, "), "{report}");

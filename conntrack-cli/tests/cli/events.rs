@@ -8,11 +8,14 @@ use std::io::Write;
 use std::net::UdpSocket;
 use std::process::Child;
 use std::process::ChildStdout;
+use std::process::Command;
 use std::process::ExitStatus;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use nix::fcntl::FcntlArg;
+use nix::fcntl::fcntl;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -30,8 +33,12 @@ pub(crate) struct Listening {
 impl Listening {
     pub(crate) fn start(netns: &Netns, args: &[&str]) -> Self {
         let args = [&["events"], args].concat();
-        let mut child = netns
-            .command(&args)
+        Self::of(&mut netns.command(&args))
+    }
+
+    /// Another program that tells of events, a line each.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -93,7 +100,7 @@ fn event(line: &str) -> Value {
 }
 
 /// A datagram from a port that has sent none yet, to nobody.
-fn datagram(netns: &Netns) {
+pub(crate) fn datagram(netns: &Netns) {
     datagram_from(netns, 0);
 }
 
@@ -233,6 +240,45 @@ fn it_ends_though_nobody_reads() {
     netns.run(&["detach"]).ok();
 }
 
+/// Received and told lost are all there were.
+#[test]
+#[ignore = "root"]
+fn what_is_lost_is_told() {
+    let netns = Netns::new();
+    netns.run(&["attach", "lo", "--max-flows", "10000"]).ok();
+    let wish = ["-o", "jsonl", "-e", "new", "--buffer", "4096"];
+    let mut listening = Listening::start(&netns, &wish);
+    let first = event(&listening.first(|| datagram(&netns)));
+    assert_eq!((&first["event"], &first["seq"]), (&"new".into(), &0.into()));
+    let pid = Pid::from_raw(listening.child.id() as i32);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    for port in 20_000..20_500 {
+        datagram_from(&netns, port);
+    }
+    kill(pid, Signal::SIGCONT).unwrap();
+    let (mut told, mut lost, mut ended) = (1, 0, false);
+    while let Some(line) = listening.lines.next() {
+        let event = event(&line.unwrap());
+        if event["event"] == "lost" {
+            let count = event["lost"].as_u64().unwrap();
+            assert_eq!(event["lost_by_type"], serde_json::json!({"new": count}));
+            lost += count;
+        } else {
+            told += 1;
+        }
+        if lost > 0 && !ended {
+            ended = true;
+            kill(pid, Signal::SIGTERM).unwrap();
+        }
+    }
+    assert!(
+        lost >= 400 && told + lost >= 501,
+        "{told} told, {lost} lost"
+    );
+    assert!(listening.child.wait().unwrap().success());
+    netns.run(&["detach"]).ok();
+}
+
 /// And one that is slow gets all that had come by then.
 #[test]
 #[ignore = "root"]
@@ -255,6 +301,27 @@ fn a_slow_reader_gets_the_rest() {
     assert!(seq >= 1000, "{seq}");
     assert!(listening.child.wait().unwrap().success());
     netns.run(&["detach"]).ok();
+}
+
+/// A foreground tracker says what it does on stdout now and then; that nobody reads it is
+/// no reason to do nothing else.
+#[test]
+#[ignore = "root"]
+fn the_foreground_goes_on_though_nobody_reads() {
+    let netns = Netns::new();
+    let args = ["attach", "lo", "--foreground", "--interval", "0.1"];
+    let mut child = netns.command(&args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let room = fcntl(&stdout, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    // For more lines than fit.
+    thread::sleep(Duration::from_secs(6));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    let mut said = String::new();
+    stdout.read_to_string(&mut said).unwrap();
+    assert!(said.ends_with('\n'), "whole lines only: {said}");
+    let longest = said.lines().map(str::len).max().unwrap() + 1;
+    assert!(said.len() + longest > room as usize, "it was full: {said}");
 }
 
 #[test]
@@ -284,7 +351,7 @@ fn expired_flows_go_without_a_process() {
     );
     assert_eq!(event["flow"]["original"]["packets"], 1);
     assert_eq!(event["flow"]["timeout"], 0);
-    // The others go as well.
+    // The others go as well, and who reads none of it is in nobody's way.
     let stats = loop {
         let stats = netns.run(&["stats", "-o", "json", "--interval", "0.1"]);
         let stats = schema::document("stats", &stats.ok());
@@ -345,5 +412,10 @@ fn sweep_takes_out_at_once() {
     );
     let removed = serde_json::json!({"timeout": 10, "fin": 1, "rst": 1});
     assert_eq!(pending(0), removed);
+    let metrics = netns.run(&["stats", "-o", "prometheus"]).ok();
+    for (reason, count) in removed.as_object().unwrap() {
+        let sample = format!("\nconntrack_sweep_removed_total{{reason=\"{reason}\"}} {count}\n");
+        assert!(metrics.contains(&sample), "{sample} in {metrics}");
+    }
     netns.run(&["detach"]).ok();
 }

@@ -34,6 +34,7 @@ mod ssh;
 mod stacks;
 mod terminal;
 mod threshold;
+mod tools;
 mod traces;
 mod unprivileged;
 mod upgrade;

@@ -131,6 +131,11 @@ fn a_table_that_fills_up_is_told() {
         words.contains("is critical, 96 flows where it is sized for 100 "),
         "{words}"
     );
+    let metrics = netns.run(&["stats", "-o", "prometheus"]).ok();
+    for sample in ["{family=\"ipv4\"} 2\n", "{family=\"ipv6\"} 0\n"] {
+        let sample = format!("\nconntrack_table_pressure{sample}");
+        assert!(metrics.contains(&sample), "{sample} in {metrics}");
+    }
     let text = netns.run(&["status"]);
     let line = "ipv4: 96 flows, sized for 100, 240 places, pressure critical, ";
     assert!(text.stdout.contains(line), "{text:?}");

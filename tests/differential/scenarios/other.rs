@@ -44,7 +44,7 @@ fn gre(c: &mut Catalogue) {
         s.gre(Client, &[0x20, 0, 8, 0, 0, 0, 0, 7])
             .gre(Server, &[0x20, 0, 8, 0, 0, 0, 0, 9]);
     });
-    c.v4("gre/pptp", |s| {
+    c.both("gre/pptp", |s| {
         s.gre(
             Client,
             &[0x30, 1, 0x88, 0x0b, 0, 4, 0, 7, 0, 0, 0, 1, 1, 2, 3, 4],
@@ -54,11 +54,11 @@ fn gre(c: &mut Catalogue) {
             &[0x30, 1, 0x88, 0x0b, 0, 4, 0, 9, 0, 0, 0, 1, 1, 2, 3, 4],
         );
     });
-    c.v4("gre/version_2", |s| {
+    c.both("gre/version_2", |s| {
         s.gre(Client, &[0, 2, 8, 0, 1, 2, 3, 4])
             .gre(Server, &[0, 7, 8, 0]);
     });
-    c.v4("gre/pptp_wrong_protocol", |s| {
+    c.both("gre/pptp_wrong_protocol", |s| {
         s.gre(Client, &[0x30, 1, 8, 0, 0, 4, 0, 7, 0, 0, 0, 1]);
     });
     for cut in [0, 3, 4, 7] {
@@ -66,7 +66,7 @@ fn gre(c: &mut Catalogue) {
             s.gre(Client, &[0x30, 1, 0x88, 0x0b, 0, 4, 0, 7][..cut]);
         });
     }
-    c.v4("gre/one_way", |s| {
+    c.both("gre/one_way", |s| {
         for _ in 0..3 {
             s.gre(Client, &[0, 0, 8, 0, 1]);
         }

@@ -56,46 +56,46 @@ fn life(c: &mut Catalogue) {
             .sctp(Client, 0x51, &[(0, 3, DATA)])
             .sctp(Server, 0xc1, &[(3, 0, &[0; 12])]);
     });
-    c.v4("sctp/shutdown", |s| {
+    c.both("sctp/shutdown", |s| {
         s.association()
             .sctp(Client, 0x51, &[(7, 0, &[0; 4])])
             .sctp(Server, 0xc1, &[(8, 0, b"")])
             .sctp(Client, 0x51, &[(14, 0, b"")]);
     });
-    c.v4("sctp/shutdown_by_server", |s| {
+    c.both("sctp/shutdown_by_server", |s| {
         s.association()
             .sctp(Server, 0xc1, &[(7, 0, &[0; 4])])
             .sctp(Client, 0x51, &[(8, 0, b"")])
             .sctp(Server, 0xc1, &[(14, 0, b"")]);
     });
-    c.v4("sctp/abort", |s| {
+    c.both("sctp/abort", |s| {
         s.association()
             .sctp(Client, 0x51, &[(6, 0, b"")])
             .sctp(Server, 0xc1, &[(0, 3, DATA)]);
     });
-    c.v4("sctp/abort_reflected", |s| {
+    c.both("sctp/abort_reflected", |s| {
         s.association()
             .sctp(Server, 0x51, &[(6, 1, b"")])
             .sctp(Client, 0, &[(1, 0, &init(0xd1))]);
     });
-    c.v4("sctp/abort_init", |s| {
+    c.both("sctp/abort_init", |s| {
         s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
             .sctp(Server, 0xc1, &[(6, 0, b"")]);
     });
-    c.v4("sctp/init_again", |s| {
+    c.both("sctp/init_again", |s| {
         s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
             .sctp(Client, 0, &[(1, 0, &init(0xc1))])
             .sctp(Client, 0, &[(1, 0, &init(0xc2))])
             .sctp(Server, 0xc1, &[(2, 0, &init(0x51))]);
     });
-    c.v4("sctp/restart", |s| {
+    c.both("sctp/restart", |s| {
         s.association()
             .sctp(Client, 0, &[(1, 0, &init(0xe1))])
             .sctp(Server, 0xe1, &[(2, 0, &init(0x61))])
             .sctp(Client, 0x61, &[(10, 0, b"cook")])
             .sctp(Server, 0xe1, &[(11, 0, b"")]);
     });
-    c.v4("sctp/collision", |s| {
+    c.both("sctp/collision", |s| {
         s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
             .sctp(Server, 0, &[(1, 0, &init(0x51))])
             .sctp(Client, 0x51, &[(2, 0, &init(0xc1))])
@@ -103,20 +103,20 @@ fn life(c: &mut Catalogue) {
             .sctp(Client, 0x51, &[(10, 0, b"cook")])
             .sctp(Server, 0xc1, &[(11, 0, b"")]);
     });
-    c.v4("sctp/heartbeat", |s| {
+    c.both("sctp/heartbeat", |s| {
         s.association().sctp(Client, 0x51, &[(4, 0, b"beat")]).sctp(
             Server,
             0xc1,
             &[(5, 0, b"beat")],
         );
     });
-    c.v4("sctp/bundled", |s| {
+    c.both("sctp/bundled", |s| {
         s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
             .sctp(Server, 0xc1, &[(2, 0, &init(0x51))])
             .sctp(Client, 0x51, &[(10, 0, b"cook"), (0, 3, DATA)])
             .sctp(Server, 0xc1, &[(11, 0, b""), (3, 0, &[0; 12])]);
     });
-    c.v4("sctp/reuse", |s| {
+    c.both("sctp/reuse", |s| {
         s.association()
             .sctp(Client, 0x51, &[(7, 0, &[0; 4])])
             .sctp(Server, 0xc1, &[(8, 0, b"")])
@@ -128,19 +128,19 @@ fn life(c: &mut Catalogue) {
 
 fn odd(c: &mut Catalogue) {
     for kind in [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 64, 130] {
-        c.v4(format!("sctp/first/{kind}"), move |s| {
+        c.both(&format!("sctp/first/{kind}"), move |s| {
             s.sctp(Client, 0x99, &[(kind, 0, DATA)])
                 .sctp(Server, 0x99, &[(kind, 0, DATA)])
                 .sctp(Client, 0x99, &[(0, 3, DATA)]);
         });
-        c.v4(format!("sctp/established/{kind}"), move |s| {
+        c.both(&format!("sctp/established/{kind}"), move |s| {
             s.association().sctp(Client, 0x51, &[(kind, 0, DATA)]).sctp(
                 Server,
                 0xc1,
                 &[(kind, 0, DATA)],
             );
         });
-        c.v4(format!("sctp/wrong_tag/{kind}"), move |s| {
+        c.both(&format!("sctp/wrong_tag/{kind}"), move |s| {
             s.association().sctp(Client, 0x77, &[(kind, 0, DATA)]).sctp(
                 Server,
                 0x77,
@@ -148,21 +148,21 @@ fn odd(c: &mut Catalogue) {
             );
         });
     }
-    c.v4("sctp/init_with_tag", |s| {
+    c.both("sctp/init_with_tag", |s| {
         s.sctp(Client, 5, &[(1, 0, &init(0xc1))]);
     });
-    c.v4("sctp/init_bundled", |s| {
+    c.both("sctp/init_bundled", |s| {
         s.sctp(Client, 0, &[(1, 0, &init(0xc1)), (0, 3, DATA)])
             .sctp(Client, 0, &[(0, 3, DATA), (1, 0, &init(0xc1))]);
     });
-    c.v4("sctp/shutdown_complete_bundled", |s| {
+    c.both("sctp/shutdown_complete_bundled", |s| {
         s.association()
             .sctp(Client, 0x51, &[(14, 0, b""), (0, 3, DATA)]);
     });
-    c.v4("sctp/no_chunk", |s| {
+    c.both("sctp/no_chunk", |s| {
         s.sctp(Client, 0, &[]).association().sctp(Client, 0x51, &[]);
     });
-    c.v4("sctp/bad_crc", |s| {
+    c.both("sctp/bad_crc", |s| {
         s.association();
         let ip = s.ip(Client, SCTP);
         let mut bytes = sctp((7000, 8000), 0x51, &[(7, 0, &[0; 4])]);
@@ -170,7 +170,7 @@ fn odd(c: &mut Catalogue) {
         s.packet(Client, &ip, &bytes, "shutdown with a bad checksum");
     });
     for cut in [4, 8, 11, 12, 14] {
-        c.v4(format!("sctp/cut_at_{cut}"), move |s| {
+        c.both(&format!("sctp/cut_at_{cut}"), move |s| {
             let ip = s.ip(Client, SCTP);
             let bytes = sctp((7000, 8000), 0, &[(1, 0, &init(0xc1))]);
             s.packet(Client, &ip, &bytes[..cut], "cut short");
@@ -181,7 +181,7 @@ fn odd(c: &mut Catalogue) {
 /// Both ends ask at once, or one asks again.
 fn collisions(c: &mut Catalogue) {
     for (name, late) in [("same", 0x51), ("other", 0x52)] {
-        c.v4(format!("sctp/collision/answer_{name}"), move |s| {
+        c.both(&format!("sctp/collision/answer_{name}"), move |s| {
             s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
                 .sctp(Server, 0, &[(1, 0, &init(0x51))])
                 .sctp(Server, 0xc1, &[(2, 0, &init(late))])
@@ -190,14 +190,14 @@ fn collisions(c: &mut Catalogue) {
                 .sctp(Client, late, &[(10, 0, b"cook")])
                 .sctp(Server, 0xc1, &[(11, 0, b"")]);
         });
-        c.v4(format!("sctp/collision/late_answer_{name}"), move |s| {
+        c.both(&format!("sctp/collision/late_answer_{name}"), move |s| {
             s.association()
                 .sctp(Client, 0, &[(1, 0, &init(0xc1))])
                 .sctp(Server, 0xc1, &[(2, 0, &init(late))])
                 .sctp(Client, late, &[(0, 3, DATA)])
                 .sctp(Server, 0xc1, &[(0, 3, DATA)]);
         });
-        c.v4(format!("sctp/collision/one_asks_{name}"), move |s| {
+        c.both(&format!("sctp/collision/one_asks_{name}"), move |s| {
             s.sctp(Client, 0, &[(1, 0, &init(0xc1))])
                 .sctp(Client, 0, &[(1, 0, &init(0xc1))])
                 .sctp(Server, 0, &[(1, 0, &init(late))])
@@ -222,7 +222,7 @@ fn bundles(c: &mut Catalogue) {
         ("error_shutdown_ack", [9, 8]),
     ];
     for (name, [first, second]) in pairs {
-        c.v4(format!("sctp/bundle/first/{name}"), move |s| {
+        c.both(&format!("sctp/bundle/first/{name}"), move |s| {
             s.sctp(Client, 0x77, &[(first, 0, &[0; 4]), (second, 0, &[0; 4])])
                 .sctp(Server, 0x77, &[(4, 0, b"beat")])
                 .sctp(Server, 0x78, &[(0, 3, DATA)])
@@ -232,7 +232,7 @@ fn bundles(c: &mut Catalogue) {
     // Which tags a first packet of two chunks sets.
     for first in [0, 2, 3, 4, 5, 7, 8, 9, 10] {
         for second in [0, 3, 4, 5, 7, 8, 9] {
-            c.v4(format!("sctp/bundle/pair/{first}/{second}"), move |s| {
+            c.both(&format!("sctp/bundle/pair/{first}/{second}"), move |s| {
                 s.sctp(Client, 0x77, &[(first, 0, &[0; 16]), (second, 0, &[0; 4])])
                     .sctp(Server, 0x52, &[(4, 0, b"beat")])
                     .sctp(Server, 0x77, &[(4, 0, b"beat")])
@@ -248,7 +248,7 @@ fn bundles(c: &mut Catalogue) {
         ("heartbeat", 4),
         ("error", 9),
     ] {
-        c.v4(format!("sctp/bundle/then_refused/{name}"), move |s| {
+        c.both(&format!("sctp/bundle/then_refused/{name}"), move |s| {
             s.association()
                 .sctp(Client, 0x51, &[(first, 0, &[0; 4]), (6, 0, b"")])
                 .association()
@@ -257,7 +257,7 @@ fn bundles(c: &mut Catalogue) {
                 .sctp(Server, 0xc1, &[(0, 3, DATA)]);
         });
     }
-    c.v4("sctp/bundle/many", |s| {
+    c.both("sctp/bundle/many", |s| {
         let beats: [(u8, u8, &[u8]); 12] = [(4, 0, b"beat"); 12];
         s.association()
             .sctp(Client, 0x51, &beats)

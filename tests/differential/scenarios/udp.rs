@@ -86,33 +86,33 @@ fn streams(c: &mut Catalogue) {
             .udp(End::Client, 30)
             .udp(End::Server, 30);
     });
-    c.v4("udp/stream_by_reply", |s| {
+    c.both("udp/stream_by_reply", |s| {
         s.udp(End::Client, 30)
             .udp(End::Server, 30)
             .wait(2.4)
             .udp(End::Server, 30)
             .udp(End::Client, 1);
     });
-    c.v4("udp/late_reply", |s| {
+    c.both("udp/late_reply", |s| {
         s.udp(End::Client, 30)
             .wait(2.4)
             .udp(End::Server, 30)
             .udp(End::Server, 30)
             .udp(End::Client, 30);
     });
-    c.v4("udp/young", |s| {
+    c.both("udp/young", |s| {
         s.udp(End::Client, 30)
             .udp(End::Server, 30)
             .wait(1.2)
             .udp(End::Client, 30)
             .udp(End::Server, 30);
     });
-    c.v4("udp/server_opens", |s| {
+    c.both("udp/server_opens", |s| {
         s.udp(End::Server, 30)
             .udp(End::Client, 30)
             .udp(End::Server, 30);
     });
-    c.v4("udp/pause_then_stream", |s| {
+    c.both("udp/pause_then_stream", |s| {
         s.udp(End::Client, 1)
             .udp(End::Server, 1)
             .wait(2.4)
@@ -120,15 +120,15 @@ fn streams(c: &mut Catalogue) {
             .wait(1.2)
             .udp(End::Server, 1);
     });
-    c.v4("udp/ports_zero", |s| {
+    c.both("udp/ports_zero", |s| {
         s.datagram(End::Client, UDP, (0, 0), 5)
             .datagram(End::Server, UDP, (0, 0), 5);
     });
-    c.v4("udp/same_ports", |s| {
+    c.both("udp/same_ports", |s| {
         s.datagram(End::Client, UDP, (9, 9), 5)
             .datagram(End::Server, UDP, (9, 9), 5);
     });
-    c.v4("udp/two_flows", |s| {
+    c.both("udp/two_flows", |s| {
         s.datagram(End::Client, UDP, (9, 9), 5)
             .datagram(End::Client, UDP, (10, 9), 5)
             .datagram(End::Server, UDP, (10, 9), 5);
