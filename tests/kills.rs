@@ -253,7 +253,7 @@ fn what_runs_runs_on_and_counts_every_packet() {
     let packets = before[0];
     println!("{killed} killed, {packets} packets meanwhile");
     assert!(
-        killed * 5 >= u64::from(kills()),
+        killed * 5 >= kills(),
         "{killed}: nearly all were done before they were killed"
     );
     conntrack::upgrade(&name.0).expect("upgrade");

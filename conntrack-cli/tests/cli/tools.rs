@@ -11,6 +11,17 @@ use crate::run::finish;
 /// Two of one thing may be told a moment apart.
 const SLACK: u64 = 1;
 
+/// What only one of the two has to say: nf_conntrack_acct is off, only we tell why something
+/// ended, and only they who has ended it.
+const OWN: [&str; 6] = [
+    "packets=",
+    "bytes=",
+    "reason=",
+    "[USERSPACE]",
+    "portid=",
+    "progname=",
+];
+
 /// A line: what differs between two trackers that agree is taken out of it, and the
 /// seconds it has left.
 #[derive(Debug)]
@@ -26,12 +37,7 @@ impl Line {
         assert!(time.parse::<f64>().unwrap() > 1e9, "{line}");
         let mut words: Vec<&str> = rest
             .split(' ')
-            // nf_conntrack_acct is off, and why it ended nobody else says.
-            .filter(|word| {
-                !["packets=", "bytes=", "reason="]
-                    .iter()
-                    .any(|it| word.starts_with(it))
-            })
+            .filter(|word| !OWN.iter().any(|own| word.starts_with(own)))
             .collect();
         // `[NEW] tcp      6 120 SYN_SENT …`; of what has ended there is no time left.
         let proto = words.iter().position(|word| *word == "6").unwrap();
