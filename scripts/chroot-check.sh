@@ -85,6 +85,8 @@ inside() {
 	make_debian "$root"
 	mount -t proc proc "$root/proc"
 	mount -t sysfs sysfs "$root/sys"
+	# As an ordinary system has it: one for all who look.
+	mount --bind /sys/fs/bpf "$root/sys/fs/bpf"
 	mount --rbind /dev "$root/dev"
 	mount --make-rslave "$root/dev"
 	add_rust "$root"
@@ -156,4 +158,5 @@ command -v bpftool >/dev/null || say "bpftool is not installed: loaded programs 
 root=$(mktemp -d "${TMPDIR:-/tmp}/conntrack-chroot.XXXXXX")
 chmod 755 "$root"
 trap 'clean "$root"' EXIT
+mountpoint -q /sys/fs/bpf || mount -t bpf -o mode=700 bpf /sys/fs/bpf
 unshare --mount --propagation private --fork --kill-child "$0" --inside "$root" "$@"

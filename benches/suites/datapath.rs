@@ -34,7 +34,7 @@ const UDP6: Traffic = traffic(Family::V6, Proto::Udp);
 const ICMP4: Traffic = traffic(Family::V4, Proto::Icmp);
 
 /// Those of one size stand together: programs are loaded once for all of them.
-const ROWS: [Row; 27] = [
+const ROWS: [Row; 28] = [
     Row::new(Work::Established, TCP4, 1).budget(1.35),
     Row::new(Work::Established, TCP6, 1),
     Row::new(Work::Established, UDP4, 1),
@@ -51,6 +51,9 @@ const ROWS: [Row; 27] = [
     Row::new(Work::Established, TCP4, 10_000),
     Row::new(Work::Established, TCP4, 100_000).budget(0.75),
     Row::new(Work::Established, TCP4, 100_000).without_health(),
+    Row::new(Work::Established, TCP4, 100_000)
+        .without_health()
+        .without_windows(),
     Row::new(Work::Established, TCP6, 100_000),
     Row::new(Work::Established, UDP4, 100_000),
     Row::new(Work::NewEmpty, TCP4, 100_000).budget(1.05),

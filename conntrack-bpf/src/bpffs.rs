@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::fs::File;
+use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -103,10 +104,29 @@ impl Bpffs {
     }
 }
 
+/// The folder of locks. The path may lead through the view that is held open with it.
+#[derive(Debug)]
+pub(crate) struct Locks {
+    path: PathBuf,
+    _view: Option<Bpffs>,
+}
+
+impl Deref for Locks {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// Where locks are, with or without bpffs.
-pub(crate) fn locks() -> PathBuf {
+pub(crate) fn locks() -> Locks {
     let bpffs = Bpffs::find();
-    bpffs.map_or_else(|| Path::new("/").join(LOCKS), |bpffs| bpffs.locks())
+    let path = match &bpffs {
+        Some(bpffs) => bpffs.locks(),
+        None => Path::new("/").join(LOCKS),
+    };
+    Locks { path, _view: bpffs }
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

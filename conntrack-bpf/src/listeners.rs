@@ -5,7 +5,6 @@
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -20,6 +19,7 @@ use libbpf_rs::MapFlags;
 use libbpf_rs::MapHandle;
 
 use crate::bpffs;
+use crate::bpffs::Locks;
 use crate::datapath::Datapath;
 use crate::defines::LISTENERS;
 use crate::error::Context;
@@ -56,7 +56,7 @@ pub(crate) struct Place {
 struct Slots {
     listeners: SharedWords,
     settings: SharedWords,
-    locks: PathBuf,
+    locks: Locks,
     /// What the locks of this instance are called.
     name: String,
 }

@@ -4,6 +4,7 @@
 //! Who can open a file can lock it, for as long as he likes. So nobody but its owner
 //! can open these.
 
+use std::ffi::OsString;
 use std::fs;
 use std::fs::DirBuilder;
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::io;
 use std::io::Read;
 use std::io::Seek;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -46,7 +48,10 @@ pub(crate) const FOREGROUND: &str = "foreground";
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: Flock<File>,
-    path: PathBuf,
+    /// Its folder and its name there. The path that it was found by may lead through a
+    /// file descriptor that is another one's by then.
+    folder: File,
+    name: OsString,
 }
 
 impl Lock {
@@ -106,8 +111,17 @@ impl Lock {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(note.as_bytes()))
             .with_context(|| format!("write {}", path.display()))?;
-        let path = path.to_owned();
-        Ok(Some(Self { file, path }))
+        let (folder, name) = (path.parent(), path.file_name());
+        let folder = File::options()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
+            .open(folder.unwrap_or(Path::new(".")))
+            .with_context(context)?;
+        Ok(Some(Self {
+            file,
+            folder,
+            name: name.unwrap_or_default().to_owned(),
+        }))
     }
 
     /// Takes the lock if nobody holds it.
@@ -139,8 +153,10 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // While it is held, so that nobody's later file is removed.
-        if is_same(&self.file, &self.path) {
-            let _ = fs::remove_file(&self.path);
+        let folder = format!("/proc/self/fd/{}", self.folder.as_raw_fd());
+        let path = Path::new(&folder).join(&self.name);
+        if is_same(&self.file, &path) {
+            let _ = fs::remove_file(&path);
         }
     }
 }

@@ -16,7 +16,6 @@ pub(crate) mod traced;
 pub(crate) mod traffic;
 
 use std::fs;
-use std::path::Path;
 use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::AtomicU32;
@@ -30,6 +29,8 @@ use conntrack::Mode;
 use conntrack::NetnsRef;
 use conntrack::Tracker;
 use conntrack::TrackerBuilder;
+use nix::sys::statfs::BPF_FS_MAGIC;
+use nix::sys::statfs::statfs;
 
 use self::netns::Netns;
 
@@ -74,9 +75,23 @@ impl Drop for Name {
     }
 }
 
-/// bpffs, as a test that has changed nothing about its mounts sees it.
+/// bpffs, as a test that has changed nothing about its mounts sees it: where a chroot has
+/// none of its own, that of an ancestor.
 pub(crate) fn bpffs() -> PathBuf {
-    Path::new("/sys/fs/bpf").to_owned()
+    let own = PathBuf::from("/sys/fs/bpf");
+    let is = |path: &PathBuf| {
+        let found = statfs(path);
+        found.is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+    };
+    let parent = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        line.trim().parse().ok().filter(|pid| *pid != 0)
+    };
+    let line = std::iter::successors(Some(process::id()), parent);
+    let views = line.map(|pid| format!("/proc/{pid}/root/sys/fs/bpf").into());
+    let views: Vec<PathBuf> = std::iter::once(own.clone()).chain(views).collect();
+    views.into_iter().find(is).unwrap_or(own)
 }
 
 /// A tracker for interfaces of a namespace, with small tables.

@@ -170,6 +170,32 @@ fn a_connection_is_told_from_begin_to_end() {
     netns.run(&["detach"]).ok();
 }
 
+/// Where /run and /sys are others than process 1's, as in a container.
+#[test]
+#[ignore = "root"]
+fn they_come_in_a_container_too() {
+    let netns = Netns::new();
+    netns.run(&["attach", "lo", "--max-flows", "1000"]).ok();
+    // A /sys without bpffs is what `ip netns exec` makes.
+    let there = "mount -t tmpfs tmpfs /run && exec \"$@\"";
+    let mut command = Command::new("ip");
+    command
+        .args(["netns", "exec", &netns.name, "unshare", "--mount"])
+        .args(["sh", "-c", there, "sh", env!("CARGO_BIN_EXE_conntrack")])
+        .args(["--instance", &netns.name, "events", "-e", "new", "-n", "2"]);
+    let mut events = Listening::of(&mut command);
+    let first = events.first(|| datagram(&netns));
+    assert!(first.contains("[NEW] udp "), "{first}");
+    datagram(&netns);
+    assert!(events.end().success());
+    // Nothing of it is left where locks are: its own there were another's here.
+    let locks = std::fs::read_dir("/run/conntrack").unwrap();
+    let names = locks.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = names.filter(|name| name.contains(&netns.name)).collect();
+    assert_eq!(left, [""; 0]);
+    netns.run(&["detach"]).ok();
+}
+
 #[test]
 #[ignore = "root"]
 fn filters_and_a_limit() {
