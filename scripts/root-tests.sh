@@ -6,7 +6,7 @@
 # JOBS   programs at a time (2, 1 on a machine with one CPU). Within a program the
 #        tests take turns; most of them wait for something most of the time
 # ALONE  pattern of names of programs that run by themselves, after the others
-# LIMIT  how long one may take (20m): what hangs is to be known by its name
+# LIMIT  how long one may take (30m): what hangs is to be known by its name
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -14,7 +14,7 @@ set -euo pipefail
 jobs=${JOBS:-$(($(nproc) > 1 ? 2 : 1))}
 # They need both CPUs at the same time, or count what the whole machine has.
 alone=${ALONE:-'^(xdp kills|bpf (hot|races|flood|many))$'}
-limit=${LIMIT:-20m}
+limit=${LIMIT:-30m}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
