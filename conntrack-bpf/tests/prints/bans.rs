@@ -181,5 +181,5 @@ fn there_is_an_end_to_room_and_to_time() {
     let off = Place::new(|config| config.fingerprints.enabled = false);
     let bans = PrintBans::of(&off.lab.datapath.maps).unwrap();
     let error = bans.put(&pattern(1), None, false).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
