@@ -74,13 +74,6 @@ impl Beside {
         if self == Self::NOTHING {
             return ", flows alone".to_owned();
         }
-        if (Self {
-            windows: true,
-            ..self
-        }) == Self::NOTHING
-        {
-            return ", flows alone, windows off".to_owned();
-        }
         let parts = [
             (self.health, "health"),
             (self.fingerprints, "fingerprints"),
