@@ -123,7 +123,7 @@ impl Traffic {
     }
 
     /// The frame that the driver fills in: everything but addresses, ports and
-    /// sequence numbers. Checksums are left at zero; nobody here looks at them.
+    /// sequence numbers, and IPv4's sum. Layer 4's is left at zero; nobody looks at it.
     #[must_use]
     pub fn frame(self, step: Step) -> Vec<u8> {
         self.framed(&self.l4(step))

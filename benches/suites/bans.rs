@@ -17,6 +17,7 @@ use conntrack_bench::baseline::Ratios;
 use conntrack_bench::error::Error;
 use conntrack_bench::error::Result;
 use conntrack_bench::forward::Talk;
+use conntrack_bench::forward::checksum;
 use conntrack_bench::machine::Host;
 use conntrack_bench::machine::need_root;
 use conntrack_bench::machine::pin;
@@ -133,12 +134,14 @@ fn source(n: u8) -> [u8; 4] {
     [10, 200, 0, n]
 }
 
-/// A datagram of the n-th source. The sum of its IP header is not right, which nobody
-/// looks at.
+/// A datagram of the n-th source.
 fn frame(n: u8) -> Vec<u8> {
     let [mut frame, _] = Talk::both_ways(TRAFFIC.proto, 0);
-    if let Some(bytes) = frame.get_mut(26..30) {
-        bytes.copy_from_slice(&source(n));
+    if let Some(ip) = frame.get_mut(14..34) {
+        ip[12..16].copy_from_slice(&source(n));
+        ip[10..12].fill(0);
+        let sum = checksum(ip);
+        ip[10..12].copy_from_slice(&sum.to_be_bytes());
     }
     frame
 }

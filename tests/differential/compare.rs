@@ -65,6 +65,13 @@ pub(crate) struct Memory {
     ours: BTreeMap<Tuple, u64>,
 }
 
+impl Memory {
+    /// Whether both had it.
+    pub(crate) fn had(&self, tuple: &Tuple) -> bool {
+        self.kernel.contains_key(tuple) && self.ours.contains_key(tuple)
+    }
+}
+
 /// Compares what both sides say of one scenario after one step. Ours was read up
 /// to so many whole seconds after the kernel's.
 pub(crate) fn step(

@@ -30,6 +30,10 @@ use crate::view::Class;
 use crate::view::Table;
 use crate::view::table;
 
+/// Scenarios that move on between two looks at the tables: so few that no flow is gone
+/// before anybody has looked, however short its time is.
+const BATCH: usize = 100;
+
 /// A scenario, by the addresses it has.
 type Number = (bool, u16);
 
@@ -96,9 +100,13 @@ impl Stage<'_> {
         loop {
             let now = Instant::now();
             let mut moved = Vec::new();
+            // One that has begun is to end, for between its steps the flows grow old.
             for (index, player) in players.iter_mut().enumerate() {
                 if player.ready <= now && self.advance(player, longer) {
                     moved.push(index);
+                }
+                if moved.len() == BATCH {
+                    break;
                 }
             }
             if moved.is_empty() {
@@ -156,8 +164,19 @@ impl Stage<'_> {
     }
 
     /// Both tables, the kernel's first. A flow may expire between the two readings:
-    /// as long as one that is about to is on one side only, they are read again.
-    fn read(&mut self) -> Reading {
+    /// as long as one that is about to, and was there when its scenario was last looked
+    /// at, is on one side only, they are read again.
+    fn read(&mut self, players: &[Player<'_>]) -> Reading {
+        let were: HashMap<Number, &Memory> = players
+            .iter()
+            .map(|it| ((it.scenario.v6, it.scenario.number), &it.memory))
+            .collect();
+        let was = |tuple: &Tuple| {
+            number(tuple)
+                .and_then(|it| were.get(&it))
+                .is_some_and(|memory| memory.had(tuple))
+        };
+
         for patience in (0..20).rev() {
             let begin = Instant::now();
             let theirs = self.kernel.flows();
@@ -165,7 +184,7 @@ impl Stage<'_> {
             let flows = self.ours.flows();
             let own = table(&flows);
             let late = begin.elapsed().as_secs();
-            if patience == 0 || !ends(&theirs, &own, late) {
+            if patience == 0 || !ends(&theirs, &own, late, was) {
                 let mut moments = HashMap::<_, Vec<_>>::new();
                 for flow in &flows {
                     if let Some(number) = number(&flow.original.tuple) {
@@ -192,7 +211,7 @@ impl Stage<'_> {
         moved: &[usize],
         report: &mut Report,
     ) {
-        let mut reading = self.read();
+        let mut reading = self.read(players);
         let read = Instant::now();
         for index in moved {
             let player = &mut players[*index];
@@ -209,9 +228,9 @@ impl Stage<'_> {
             let classes = player.classes.take();
             let classes = classes.as_ref().map(|(a, b)| (a.as_slice(), b.as_slice()));
             let late = reading.late;
+            let near = deadline::within(&player.moments, player.sent, read)
+                || ends(&theirs, &own, late, |tuple| player.memory.had(tuple));
             let found = compare::step(&theirs, &own, late, classes, &mut player.memory);
-            let near =
-                deadline::within(&player.moments, player.sent, read) || ends(&theirs, &own, late);
             player.moments = reading.moments.remove(&number).unwrap_or_default();
             report.steps += 1;
             let (known, unknown): (Vec<_>, Vec<_>) = found.into_iter().partition(|difference| {
@@ -237,12 +256,12 @@ impl Stage<'_> {
     }
 }
 
-/// Whether a flow that one of the two no longer has, or not yet, was to expire
-/// while they were read.
-fn ends(theirs: &Table, own: &Table, late: u64) -> bool {
+/// Whether a flow that was there before and that one of the two no longer has was to
+/// expire while they were read.
+fn ends(theirs: &Table, own: &Table, late: u64, was: impl Fn(&Tuple) -> bool) -> bool {
     let lone = |one: &Table, other: &Table| {
         one.iter()
-            .any(|(tuple, entry)| entry.timeout <= late && !other.contains_key(tuple))
+            .any(|(tuple, entry)| entry.timeout <= late && !other.contains_key(tuple) && was(tuple))
     };
     lone(theirs, own) || lone(own, theirs)
 }

@@ -9,8 +9,11 @@ use crate::frame::Ip;
 use crate::frame::ethernet;
 use crate::lab::End;
 
+/// IPv4 addresses of each end of a scenario, the first of which is nobody's.
+const HOSTS: u32 = 16;
+
 /// How many scenarios there are addresses for.
-const NUMBERS: usize = (0x1_0000 - 0x800) / 32;
+const NUMBERS: usize = (0x1_0000 - 0x800) / HOSTS as usize;
 
 /// Something that happens.
 #[derive(Clone, Debug)]
@@ -45,8 +48,8 @@ impl Script {
             let host = u16::from(host) + 1;
             Ipv6Addr::new(0xfd00, net.into(), 0, 0, 0, 0, self.number, host).into()
         } else {
-            // 32 addresses a scenario: 10.1.8.0 onwards.
-            let index = 0x800 + u32::from(self.number) * 32 + u32::from(host) + 1;
+            // From 10.1.8.0 onwards.
+            let index = 0x800 + u32::from(self.number) * HOSTS + u32::from(host) + 1;
             Ipv4Addr::from(u32::from(Ipv4Addr::new(10, net, 0, 0)) + index).into()
         }
     }
@@ -170,7 +173,7 @@ pub(crate) fn owner(address: IpAddr) -> Option<(bool, u16)> {
         IpAddr::V4(address) => {
             let index = u32::from(address) & 0xffff;
             (address.octets()[0] == 10 && index >= 0x800)
-                .then(|| (false, ((index - 0x800) / 32) as u16))
+                .then(|| (false, ((index - 0x800) / HOSTS) as u16))
         }
         IpAddr::V6(address) => {
             let words = address.segments();

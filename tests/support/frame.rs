@@ -6,11 +6,15 @@ use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 
 use nix::ifaddrs::getifaddrs;
+use nix::libc;
+use nix::setsockopt_impl;
 use nix::sys::socket::AddressFamily;
 use nix::sys::socket::SockFlag;
 use nix::sys::socket::SockType;
 use nix::sys::socket::bind;
+use nix::sys::socket::setsockopt;
 use nix::sys::socket::socket;
+use nix::sys::socket::sockopt::SetStruct;
 use nix::unistd::write;
 
 use super::link::Link;
@@ -22,6 +26,17 @@ const NO_CHECKSUM: [u8; 2] = [0, 0];
 pub(crate) const CTAG: u16 = 0x8100;
 /// Ethertype of an 802.1ad tag.
 pub(crate) const STAG: u16 = 0x88a8;
+
+/// A frame is handed over behind a `struct virtio_net_hdr` (PACKET_VNET_HDR, linux/if_packet.h).
+#[derive(Copy, Clone, Debug)]
+struct VnetHeader;
+setsockopt_impl!(
+    VnetHeader,
+    libc::SOL_PACKET,
+    libc::PACKET_VNET_HDR,
+    i32,
+    SetStruct<'_, i32>
+);
 
 /// Puts frames on a link, as if a program behind it had sent them.
 #[derive(Debug)]
@@ -48,6 +63,23 @@ impl Injector {
             fd
         });
         Self { socket }
+    }
+
+    /// The same for frames that come in two pieces.
+    pub(crate) fn in_pieces(link: &Link) -> Self {
+        let injector = Self::new(link);
+        setsockopt(&injector.socket, VnetHeader, &1).expect("say how long the first piece is");
+        injector
+    }
+
+    /// Sends one frame, of which so many bytes are in one piece if the whole takes more
+    /// than a page.
+    pub(crate) fn send_in_pieces(&self, frame: &[u8], first: usize) {
+        // struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start and
+        // csum_offset, in this machine's order.
+        let length = u16::try_from(first).expect("a length").to_ne_bytes();
+        let header = [0, 0, length[0], length[1], 0, 0, 0, 0, 0, 0];
+        self.send(&[&header[..], frame].concat());
     }
 
     /// Sends one frame.

@@ -119,6 +119,20 @@ static __always_inline void put_l4(void *l4, __u32 flow, __u32 dir, __u32 half)
 	put8(l4 + 4, bpf_htonl(seq) | ((__u64)bpf_htonl(ack) << 32));
 }
 
+/* Between these addresses; the sum of the header with them. */
+static __always_inline void put_ipv4(__u32 *ip, __u64 src, __u64 dst)
+{
+	__u32 ttl_proto = bpf_ntohl(ip[2]) & 0xffff0000;
+	__u64 sum = (__u64)ip[0] + ip[1] + bpf_htonl(ttl_proto) + src + dst;
+
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	put4(ip + 2, bpf_htonl(ttl_proto | bpf_ntohs(~(__u16)sum)));
+	put8(ip + 3, src | (dst << 32));
+}
+
 /* The next packet of `target`, in place of the one that is there. */
 static __always_inline void rewrite(void *data, void *end, enum drive_target target)
 {
@@ -139,7 +153,7 @@ static __always_inline void rewrite(void *data, void *end, enum drive_target tar
 	if (script.family == 4) {
 		if (data + L4_IPV4 + L4_SIZE > end)
 			return;
-		put8(data + ETH_HLEN + 12, src | (dst << 32));
+		put_ipv4(data + ETH_HLEN, src, dst);
 		put_l4(data + L4_IPV4, flow, dir, lap >> 1);
 	} else {
 		if (data + L4_IPV6 + L4_SIZE > end)

@@ -128,8 +128,9 @@ impl Talk {
     }
 }
 
-/// The Internet checksum (RFC 1071) of a header.
-fn checksum(header: &[u8]) -> u16 {
+/// The Internet checksum (RFC 1071) of a header whose own is zero.
+#[must_use]
+pub fn checksum(header: &[u8]) -> u16 {
     let (words, _) = header.as_chunks::<2>();
     let sum: u32 = words
         .iter()

@@ -16,5 +16,6 @@ mod path;
 mod tracker;
 
 pub use frames::Talk;
+pub use frames::checksum;
 pub use path::Path;
 pub use tracker::Kind;

@@ -138,15 +138,6 @@ static __always_inline int ct_csum_rest(const struct ct_mem *m, struct ct_csum *
 	return *(volatile __u32 *)&s->left == 0;
 }
 
-static __always_inline __u16 ct_fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
 /* `tail` is protocol and length, the order of which does not matter. */
 static __always_inline __u64 ct_pseudo(const struct ct_pkt *pkt, __u32 tail)
 {

@@ -53,6 +53,8 @@ int ct_xdp(struct xdp_md *ctx)
 		.end = (void *)(long)ctx->data_end,
 		.ctx = ctx,
 		.xdp = 1,
+		/* A capture may have packets that a card was to finish. */
+		.verify = !cfg_replay || ct_settings.checksum,
 	};
 	struct ct_iface *iface = ct_iface_of(ctx->ingress_ifindex);
 	__u32 number = bpf_get_smp_processor_id();
@@ -81,6 +83,22 @@ int ct_xdp(struct xdp_md *ctx)
 	return verdict == CT_VERDICT_DROP ? XDP_DROP : XDP_PASS;
 }
 
+/* What is in reach; checked by the verifier once, however often it is called. */
+__weak __noinline int ct_parse_here(struct __sk_buff *ctx, struct ct_frame *f, struct ct_pkt *pkt,
+				    int raw_ip)
+{
+	struct ct_mem m = {
+		.data = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+		.ctx = ctx,
+		.xdp = 0,
+		/* What this host makes is right. */
+		.verify = ctx->ingress_ifindex && (!cfg_replay || ct_settings.checksum),
+	};
+
+	return f && pkt ? ct_parse(&m, f, pkt, raw_ip) : CT_PASS_INTERNAL;
+}
+
 /*
  * Headers of a TC packet are mostly in one piece. Where they are not, they are
  * pulled together once and parsed again; pulling always would copy the clones
@@ -99,18 +117,12 @@ static __always_inline enum ct_pass ct_parse_skb(struct __sk_buff *skb, struct c
 	}
 
 	for (int i = 0; i < 2; i++) {
-		struct ct_mem m = {
-			.data = (void *)(long)skb->data,
-			.end = (void *)(long)skb->data_end,
-			.ctx = skb,
-			.xdp = 0,
-		};
-
 		ct_pkt_begin(&w->pkt, &w->frame, segs, skb->ifindex);
 		w->frame.wire_len = skb->len;
 		w->frame.gso_size = size;
-		pass = ct_parse(&m, &w->frame, &w->pkt, raw_ip);
-		if (pass != CT_PASS_TRUNCATED || skb->data_end - skb->data >= skb->len)
+		pass = ct_parse_here(skb, &w->frame, &w->pkt, raw_ip);
+		if ((pass != CT_PASS_TRUNCATED && !w->frame.beyond) ||
+		    skb->data_end - skb->data >= skb->len)
 			break;
 		if (bpf_skb_pull_data(skb, skb->len < CT_PULL ? skb->len : CT_PULL))
 			break;

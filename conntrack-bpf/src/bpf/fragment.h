@@ -25,15 +25,14 @@ static __always_inline void ct_frag_key(const struct ct_frame *f, const struct c
 	key->family = pkt->family;
 	key->id_be = f->frag_id;
 	/* In IPv6 the field may name an extension header, in the first fragment only. */
-	key->proto = pkt->family == 4 ? f->proto : 0;
-	key->src[0] = pkt->src[0];
-	key->dst[0] = pkt->dst[0];
-	if (pkt->family == 6) {
+	key->proto = pkt->family == 4 ? pkt->inner ? IPPROTO_ICMP : f->proto : 0;
+	/* Of an ICMP error, those of the error. */
 #pragma unroll
-		for (int i = 1; i < 4; i++) {
-			key->src[i] = pkt->src[i];
-			key->dst[i] = pkt->dst[i];
-		}
+	for (int i = 0; i < 4; i++) {
+		if (i && pkt->family == 4)
+			break;
+		key->src[i] = pkt->inner ? pkt->outer_src[i] : pkt->src[i];
+		key->dst[i] = pkt->inner ? pkt->outer_dst[i] : pkt->dst[i];
 	}
 }
 

@@ -17,7 +17,8 @@ struct ct_mem {
 	void *data;
 	void *end;
 	void *ctx;
-	int xdp; /* which context: known when compiled */
+	int xdp;    /* which context: known when compiled */
+	int verify; /* what the sum of IPv4's header should be is known of it */
 };
 
 /*
@@ -34,6 +35,22 @@ static __always_inline void *ct_at(const struct ct_mem *m, __u32 off, __u32 size
 	if (p + size > m->end)
 		return NULL;
 	return p;
+}
+
+/* Where ct_at() has found nothing: 0. TC can bring more into reach. */
+static __always_inline int ct_beyond(struct ct_frame *f)
+{
+	f->beyond = 1;
+	return 0;
+}
+
+static __always_inline __u16 ct_fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
 }
 
 /* Each segment of a super-packet has headers of its own, up to `header` bytes of layer 4. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * How a TCP connection is doing: it is noted in the flow's entry of ct_side. What each
- * number means, and what it cannot tell, is in README.md.
+ * number means, and what it cannot tell, is in docs/manual.md.
  *
  * Races: two CPUs may note for one flow. Counts are atomic adds. The rest is one
  * direction's, whose packets are one CPU's but for moments, or written once: of two that

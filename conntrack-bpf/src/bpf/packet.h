@@ -18,6 +18,9 @@
 #define CT_OPT_TIME   16 /* ts_val and ts_ecr are known */
 #define CT_OPT_EDGES  8	 /* SACK blocks were seen: only the first option with any counts */
 
+/* Chunks of an SCTP packet that are looked at; an honest bundle of more is data. */
+#define CT_SCTP_CHUNKS 64
+
 /* What the parser made of a packet. */
 enum ct_kind {
 	CT_KIND_FLOW,	  /* belongs to a flow by its own tuple */
@@ -37,9 +40,10 @@ struct ct_pkt {
 	__u32 payload;	/* TCP payload bytes; of a later fragment: all it carries */
 	__u32 sack;	/* TCP: highest right edge of a SACK block, or ack */
 	__u32 ts_val, ts_ecr; /* TCP: timestamp and echo, host order */
-	__u64 chunks; /* SCTP: the chunks that change states, one a byte, the last one lowest */
 	__u32 chunk_kinds; /* SCTP: 1 << enum ct_sctp_chunk; its tag is in `seq`, INIT's in `ack` */
-	__u16 window;	   /* TCP, host order */
+	__u32 chunks;	   /* and how many there are */
+	__u8 chunk[CT_SCTP_CHUNKS]; /* that change states: enum ct_sctp_chunk, and CT_SCTP_T */
+	__u16 window;		    /* TCP, host order */
 	__u8 tcp_flags;
 	__u8 family; /* 4 or 6 */
 	__u8 proto;
@@ -98,6 +102,7 @@ struct ct_frame {
 	__u8 frag_more;	    /* not the last fragment */
 	__u32 frag_start;   /* where what is in fragments begins */
 	__u32 gso_size;	    /* of a super-packet whose segments nobody has counted yet */
+	__u32 beyond;	    /* something was looked for past what is in reach */
 	struct ct_syn syn;
 };
 
@@ -127,6 +132,7 @@ static __always_inline void ct_pkt_begin(struct ct_pkt *pkt, struct ct_frame *f,
 	f->fragmented = 0;
 	f->frag_headers = 0;
 	f->gso_size = 0;
+	f->beyond = 0;
 }
 
 /* Who sent an ICMP error and to whom, for the packet inside takes their place. */

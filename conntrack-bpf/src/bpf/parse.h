@@ -33,6 +33,8 @@ static __always_inline enum ct_pass ct_parse_udp(const struct ct_mem *m, struct 
 	__be16 *udp = ct_at(m, f->off, 8);
 	__u32 len;
 
+	if (!udp)
+		f->beyond = 1;
 	if (udp && !f->fragmented && pkt->segs == 1) {
 		len = bpf_ntohs(udp[2]);
 		if (len < 8 || f->off + len > f->l3_end)
@@ -51,6 +53,8 @@ static __always_inline enum ct_pass ct_parse_udplite(const struct ct_mem *m, str
 	__be16 *udp = ct_at(m, f->off, 8);
 	__u32 covered;
 
+	if (!udp)
+		f->beyond = 1;
 	if (udp && !f->fragmented) {
 		covered = bpf_ntohs(udp[2]);
 		if (!udp[3] || (covered && (covered < 8 || f->off + covered > f->l3_end)))
@@ -85,6 +89,30 @@ static __always_inline enum ct_pass ct_parse_gre(const struct ct_mem *m, struct 
 	return CT_PARSED;
 }
 
+/*
+ * The extension headers of the packet inside an ICMP error. If it was a fragment, the
+ * error is none for that. 0: it is a later one, or has no transport header.
+ */
+static __always_inline int ct_skip_inner(const struct ct_mem *m, struct ct_frame *f)
+{
+	__u32 id = f->frag_id, start = f->frag_start, later;
+	__u8 fragmented = f->fragmented, more = f->frag_more;
+	__u16 headers = f->frag_headers;
+	enum ct_pass pass;
+
+	f->frag_off = 0;
+	f->frag_headers = 0;
+	pass = ct_skip_ext(m, f);
+	later = f->frag_off;
+	f->frag_off = 0; /* an error is read in a first fragment only */
+	f->fragmented = fragmented;
+	f->frag_headers = headers;
+	f->frag_id = id;
+	f->frag_more = more;
+	f->frag_start = start;
+	return pass == CT_PARSED && !later;
+}
+
 /* Addresses of the packet inside an ICMP error; leaves f->off at what it carries. 0: none. */
 static __always_inline int ct_inner_ip(const struct ct_mem *m, struct ct_frame *f,
 				       struct ct_pkt *pkt)
@@ -92,7 +120,10 @@ static __always_inline int ct_inner_ip(const struct ct_mem *m, struct ct_frame *
 	if (pkt->family == 4) {
 		struct iphdr *ip = ct_at(m, f->off, sizeof(*ip));
 
-		if (!ip || f->off + sizeof(*ip) > f->l3_end || ip->ihl < 5 ||
+		if (!ip)
+			f->beyond = 1;
+		/* Its length may be any, as long as it ends within the error. */
+		if (!ip || f->off + sizeof(*ip) > f->l3_end || f->off + ip->ihl * 4 > f->l3_end ||
 		    (ip->frag_off & bpf_htons(CT_IP_OFFSET)))
 			return 0;
 		pkt->returned = pkt->dst[0] == ip->saddr;
@@ -103,6 +134,8 @@ static __always_inline int ct_inner_ip(const struct ct_mem *m, struct ct_frame *
 	} else {
 		struct ipv6hdr *ip = ct_at(m, f->off, sizeof(*ip));
 
+		if (!ip)
+			f->beyond = 1;
 		if (!ip || f->off + sizeof(*ip) > f->l3_end)
 			return 0;
 		pkt->returned = pkt->dst[0] == ip->saddr.in6_u.u6_addr32[0] &&
@@ -113,9 +146,8 @@ static __always_inline int ct_inner_ip(const struct ct_mem *m, struct ct_frame *
 		ct_copy_addr6(pkt->dst, &ip->daddr);
 		f->proto = ip->nexthdr;
 		f->off += sizeof(*ip);
-		f->frag_off = 0;
-		if (ct_skip_ext(m, f) != CT_PARSED || f->frag_off)
-			return 0;
+		if (!ct_skip_inner(m, f))
+			return ct_beyond(f);
 	}
 	pkt->proto = f->proto;
 	return 1;
@@ -142,6 +174,8 @@ static __always_inline enum ct_pass ct_parse_inner(const struct ct_mem *m, struc
 	case IPPROTO_UDPLITE:
 	case IPPROTO_SCTP:
 		ports = ct_at(m, f->off, 4);
+		if (!ports)
+			f->beyond = 1;
 		if (!ports || f->off + 4 > f->l3_end)
 			goto invalid;
 		pkt->src_port_be = ports[0];
@@ -152,6 +186,8 @@ static __always_inline enum ct_pass ct_parse_inner(const struct ct_mem *m, struc
 		if (!ct_is_icmp(pkt))
 			return CT_PARSED;
 		icmp = ct_at(m, f->off, sizeof(*icmp));
+		if (!icmp)
+			f->beyond = 1;
 		if (!icmp || f->off + sizeof(*icmp) > f->l3_end ||
 		    ct_icmp_classify(f->proto, icmp->type) != CT_ICMP_QUERY)
 			goto invalid;
@@ -206,6 +242,8 @@ static __always_inline int ct_redirect_sound(const struct ct_mem *m, struct ct_f
 	__u8 *code = ct_at(m, f->off + 1, 1);
 	__u8 *option = ct_at(m, f->off + CT_REDIRECT_OPTIONS, 2);
 
+	if (!option)
+		f->beyond = 1;
 	if (!hop_limit || !code || !option || f->off + CT_REDIRECT_OPTIONS + 2 > f->l3_end)
 		return 0;
 	if (*code || *hop_limit != 255 ||
@@ -277,8 +315,9 @@ static __always_inline enum ct_pass ct_parse_l4(const struct ct_mem *m, struct c
 		return ct_parse_icmp(m, f, pkt);
 	case IPPROTO_GRE:
 		return ct_parse_gre(m, f, pkt);
-	case IPPROTO_NONE:
-		pkt->kind = CT_KIND_INVALID;
+	case IPPROTO_NONE: /* in IPv4 a protocol like any other */
+		if (ct_is_v6(pkt))
+			pkt->kind = CT_KIND_INVALID;
 		return CT_PARSED;
 	default:
 		return CT_PARSED;

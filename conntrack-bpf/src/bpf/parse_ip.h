@@ -15,8 +15,9 @@
 #include "config.h"
 #include "frame.h"
 
+#define CT_LOOPBACK   1 /* ifindex, in every network namespace */
 #define CT_VLAN_DEPTH 4
-#define CT_EXT_DEPTH  16
+#define CT_EXT_DEPTH  33
 
 #define CT_IP_MF     0x2000
 #define CT_IP_OFFSET 0x1fff
@@ -90,6 +91,28 @@ static __always_inline int ct_fits(const struct ct_mem *m, struct ct_frame *f)
 	return f->l3_end <= f->wire_len;
 }
 
+/*
+ * IPv4's header against its sum, as the kernel does it before anybody sees the packet:
+ * what fails goes no further. Options out of reach are taken to be right.
+ */
+static __always_inline int ct_ipv4_sound(const struct ct_mem *m, struct ct_frame *f,
+					 const struct iphdr *ip)
+{
+	const __be32 *word = (const __be32 *)ip, *option;
+	__u64 sum = (__u64)word[0] + word[1] + word[2] + word[3] + word[4];
+	__u32 header = ip->ihl * 4;
+
+	for (__u32 at = sizeof(*ip); at < 60; at += 4) {
+		if (at >= header)
+			break;
+		option = ct_at(m, f->off + at, 4);
+		if (!option)
+			return !ct_beyond(f);
+		sum += *option;
+	}
+	return ct_fold(sum) == 0xffff;
+}
+
 static __always_inline enum ct_pass ct_parse_ipv4(const struct ct_mem *m, struct ct_frame *f,
 						  struct ct_pkt *pkt)
 {
@@ -106,7 +129,7 @@ static __always_inline enum ct_pass ct_parse_ipv4(const struct ct_mem *m, struct
 	/* A TSO frame of more than 64 KiB has no length of its own. */
 	if (total == 0 && pkt->segs > 1)
 		total = f->wire_len - f->off;
-	if (total < header)
+	if (total < header || (m->verify && !ct_ipv4_sound(m, f, ip)))
 		return CT_PASS_BAD_HEADER;
 	f->l3 = f->off;
 	f->l3_end = f->off + total;
@@ -147,7 +170,7 @@ static __always_inline int ct_is_ext(__u8 proto)
  * Walks the extension headers the kernel walks (ipv6_skip_exthdr): hop-by-hop,
  * routing, destination, fragment, AH. Leaves f->proto at the first other one.
  * All it learns goes to memory at once: the verifier does not follow memory it
- * was handed, so sixteen rounds cost sixteen rounds and not three to that
+ * was handed, so so many rounds cost so many rounds and not three to that
  * power.
  */
 static __always_inline enum ct_pass ct_walk_ext(const struct ct_mem *m, struct ct_frame *f)
@@ -156,12 +179,15 @@ static __always_inline enum ct_pass ct_walk_ext(const struct ct_mem *m, struct c
 		__u8 proto = *(volatile __u8 *)&f->proto;
 		__u32 off = *(volatile __u32 *)&f->off;
 		struct ct_ext *ext;
+		__u32 size;
 		__u16 frag;
 
 		if (!ct_is_ext(proto))
 			return CT_PARSED;
-		ext = ct_at(m, off, sizeof(*ext));
-		if (!ext || off + sizeof(*ext) > f->l3_end)
+		/* Two bytes of an option header are enough, though it says it has eight. */
+		size = proto == IPPROTO_FRAGMENT ? sizeof(*ext) : 2;
+		ext = proto == IPPROTO_FRAGMENT ? ct_at(m, off, sizeof(*ext)) : ct_at(m, off, 2);
+		if (!ext || off + size > f->l3_end)
 			return CT_PASS_TRUNCATED;
 		*(volatile __u8 *)&f->proto = ext->next;
 		if (proto != IPPROTO_FRAGMENT) {
@@ -170,6 +196,15 @@ static __always_inline enum ct_pass ct_walk_ext(const struct ct_mem *m, struct c
 			continue;
 		}
 		frag = bpf_ntohs(ext->frag_off);
+		/* Only the first such header is taken away, and means what it says. */
+		if (f->frag_headers) {
+			if (frag & 0xfff8) {
+				*(volatile __u8 *)&f->proto = IPPROTO_NONE;
+				return CT_PARSED;
+			}
+			*(volatile __u32 *)&f->off = off + 8;
+			continue;
+		}
 		f->frag_off = frag & 0xfff8;
 		f->fragmented = (frag & 0xfff9) != 0;
 		f->frag_id = ext->id;
@@ -206,6 +241,20 @@ static __always_inline enum ct_pass ct_skip_ext(const struct ct_mem *m, struct c
 	return m->xdp ? ct_walk_xdp(m->ctx, f) : ct_walk_skb(m->ctx, f);
 }
 
+/* Addresses with which ip6_rcv_core() drops a packet that did not come over loopback. */
+static __always_inline int ct_nobody6(const struct in6_addr *src, const struct in6_addr *dst)
+{
+	const __u32 *s = src->in6_u.u6_addr32, *d = dst->in6_u.u6_addr32;
+
+	if (src->in6_u.u6_addr8[0] == 0xff)
+		return 1;
+	if (!(s[0] | s[1] | s[2]) && s[3] == bpf_htonl(1))
+		return 1;
+	if (!(d[0] | d[1] | d[2]) && d[3] == bpf_htonl(1))
+		return 1;
+	return dst->in6_u.u6_addr8[0] == 0xff && (dst->in6_u.u6_addr8[1] & 15) <= 1;
+}
+
 static __always_inline enum ct_pass ct_parse_ipv6(const struct ct_mem *m, struct ct_frame *f,
 						  struct ct_pkt *pkt)
 {
@@ -218,8 +267,11 @@ static __always_inline enum ct_pass ct_parse_ipv6(const struct ct_mem *m, struct
 		return CT_PASS_BAD_HEADER;
 	total = sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	/* No payload length: a TSO frame of more than 64 KiB. */
-	if (total == sizeof(*ip) && pkt->segs > 1)
+	if (total == sizeof(*ip) && (pkt->segs > 1 || ip->nexthdr == IPPROTO_HOPOPTS))
 		total = f->wire_len - f->off;
+	if (m->verify && !cfg_replay && pkt->ifindex != CT_LOOPBACK &&
+	    ct_nobody6(&ip->saddr, &ip->daddr))
+		return CT_PASS_BAD_HEADER;
 	f->l3 = f->off;
 	f->l3_end = f->off + total;
 	if (!ct_fits(m, f))

@@ -8,7 +8,9 @@
 #include "frame.h"
 #include "sctp.h"
 
-#define CT_SCTP_ROUNDS 32 /* chunks looked at; an honest bundle of more is data */
+/* Kinds of chunks that are to come alone. */
+#define CT_SCTP_ALONES                                                                             \
+	(1U << CT_CHUNK_INIT | 1U << CT_CHUNK_INIT_ACK | 1U << CT_CHUNK_SHUTDOWN_COMPLETE)
 
 struct ct_sctp_head {
 	__be16 ports[2];
@@ -29,32 +31,38 @@ struct ct_chunk_head {
 static __always_inline int ct_sctp_chunks(const struct ct_mem *m, struct ct_frame *f,
 					  struct ct_pkt *pkt)
 {
-	for (int i = 0; i < CT_SCTP_ROUNDS; i++) {
+	for (int i = 0; i < CT_SCTP_CHUNKS; i++) {
 		__u32 off = *(volatile __u32 *)&f->off, len, kind;
+		__u32 count, changes, other;
 		struct ct_chunk_head *chunk = ct_at(m, off, sizeof(*chunk));
 		__be32 *init;
 
-		if (!chunk || off + sizeof(*chunk) > f->l3_end)
+		if (off + sizeof(*chunk) > f->l3_end)
 			return i > 0;
+		if (!chunk) {
+			f->beyond = 1;
+			return i > 0;
+		}
 		len = bpf_ntohs(chunk->len);
 		kind = ct_sctp_kind(chunk->type);
 		if (!len || (i && (kind == CT_CHUNK_COOKIE_ECHO || kind == CT_CHUNK_COOKIE_ACK)))
 			return 0;
-		if (kind == CT_CHUNK_INIT || kind == CT_CHUNK_INIT_ACK ||
-		    kind == CT_CHUNK_SHUTDOWN_COMPLETE)
-			*(volatile __u8 *)&pkt->options |= CT_SCTP_ALONE;
+		*(volatile __u8 *)&pkt->options |= (CT_SCTP_ALONES >> kind & 1) * CT_SCTP_ALONE;
 		if (i && (*(volatile __u8 *)&pkt->options & CT_SCTP_ALONE))
 			return 0;
-		if (kind == CT_CHUNK_OTHER) {
-			*(volatile __u8 *)&pkt->options |=
-				chunk->type ? CT_SCTP_OTHER : CT_SCTP_OTHER | CT_SCTP_DATA;
-		} else {
-			*(volatile __u32 *)&pkt->chunk_kinds |= 1U << (kind & 15);
-			*(volatile __u64 *)&pkt->chunks = *(volatile __u64 *)&pkt->chunks << 8 |
-							  kind | (chunk->flags & 1 ? CT_SCTP_T : 0);
-		}
+		/* Reckoned, not branched on: each way would be walked through to the end. */
+		changes = (kind + 15) >> 4;
+		other = CT_SCTP_OTHER | (((chunk->type + 255U) >> 8) ^ 1) * CT_SCTP_DATA;
+		count = *(volatile __u32 *)&pkt->chunks;
+		*(volatile __u8 *)&pkt->options |= (changes ^ 1) * other;
+		*(volatile __u32 *)&pkt->chunk_kinds |= changes << kind;
+		*(volatile __u8 *)&pkt->chunk[count & (CT_SCTP_CHUNKS - 1)] =
+			kind | (chunk->flags & 1) * CT_SCTP_T;
+		*(volatile __u32 *)&pkt->chunks = count + changes;
 		if (kind == CT_CHUNK_INIT || kind == CT_CHUNK_INIT_ACK) {
 			init = ct_at(m, off + sizeof(*chunk), 16);
+			if (!init)
+				f->beyond = 1;
 			if (init && off + sizeof(*chunk) + 16 <= f->l3_end)
 				pkt->ack = *init;
 			else

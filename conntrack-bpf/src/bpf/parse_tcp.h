@@ -22,8 +22,10 @@ static __always_inline int ct_tcp_options(const struct ct_mem *m, struct ct_fram
 		__u8 *opt = ct_at(m, off, 1);
 		__u8 kind, len;
 
-		if (off >= f->options_end || !opt)
+		if (off >= f->options_end)
 			return 0;
+		if (!opt)
+			return ct_beyond(f);
 		kind = *opt;
 		if (kind == 0)
 			return 0;
@@ -32,7 +34,9 @@ static __always_inline int ct_tcp_options(const struct ct_mem *m, struct ct_fram
 			continue;
 		}
 		opt = ct_at(m, off, 2);
-		if (left < 2 || !opt)
+		if (!opt)
+			return ct_beyond(f);
+		if (left < 2)
 			return 0;
 		len = opt[1];
 		if (len < 2 || len > left)
@@ -40,7 +44,7 @@ static __always_inline int ct_tcp_options(const struct ct_mem *m, struct ct_fram
 		if (kind == 3 && len == 3) {
 			opt = ct_at(m, off, 3);
 			if (!opt)
-				return 0;
+				return ct_beyond(f);
 			pkt->wscale = opt[2] > 14 ? 14 : opt[2];
 			pkt->options |= CT_OPT_WSCALE;
 		} else if (kind == 4 && len == 2) {
@@ -52,9 +56,11 @@ static __always_inline int ct_tcp_options(const struct ct_mem *m, struct ct_fram
 			for (__u32 b = 0; b < 4; b++) {
 				__be32 *edge = ct_at(m, off + 6 + b * 8, 4);
 
-				if (b * 8 + 10 > len || !edge)
+				if (b * 8 + 10 > len)
 					break;
-				if ((__s32)(bpf_ntohl(*edge) - *(volatile __u32 *)&pkt->sack) > 0)
+				if (!edge)
+					return ct_beyond(f);
+				if ((__s32)(*(volatile __u32 *)&pkt->sack - bpf_ntohl(*edge)) < 0)
 					*(volatile __u32 *)&pkt->sack = bpf_ntohl(*edge);
 			}
 			if (!(pkt->tcp_flags & CT_TCP_SYN))

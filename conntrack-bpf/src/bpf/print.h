@@ -208,7 +208,9 @@ static __always_inline void ct_print_taken(struct ct_work *w, const struct ct_fl
 		return;
 	syn->start = flow->start;
 	syn->dir = dir & 1;
-	syn->taken = answer == CT_ACCEPT;
+	/* The SYN of an end that opens, too, is none that keeps a flow alive, but changes it. */
+	syn->taken = answer == CT_ACCEPT ||
+		     (answer == CT_IGNORE && ((w->fx.word ^ w->taken_word) & CT_W_STATE));
 	if (dir == CT_REPLY && w->fx.note && answer != CT_END)
 		syn->moves = ct_opener(flow);
 }

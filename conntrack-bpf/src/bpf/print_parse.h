@@ -48,8 +48,7 @@ static __always_inline int ct_syn_ip(const struct ct_mem *m, const struct ct_fra
 }
 
 /* TCP's header, in words. Returns 0 if it is not in reach. */
-static __always_inline int ct_syn_tcp(const struct ct_mem *m, const struct ct_frame *f,
-				      struct ct_syn *s)
+static __always_inline int ct_syn_tcp(const struct ct_mem *m, struct ct_frame *f, struct ct_syn *s)
 {
 	for (__u32 i = 0; i < 60; i += 4) {
 		__u32 *word;
@@ -58,7 +57,7 @@ static __always_inline int ct_syn_tcp(const struct ct_mem *m, const struct ct_fr
 			break;
 		word = ct_at(m, f->off + i, 4);
 		if (!word)
-			return 0;
+			return ct_beyond(f);
 		*(__u32 *)&s->tcp[i] = *word;
 	}
 	return 1;

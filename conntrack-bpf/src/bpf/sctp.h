@@ -31,8 +31,7 @@ enum ct_sctp_chunk {
 #define CT_SCTP_SHORT 4 /* its INIT or INIT ACK is cut off */
 #define CT_SCTP_ALONE 8 /* it has a chunk that must be the only one */
 
-#define CT_SCTP_CHUNKS 8    /* of those that change states: the last are in ct_pkt.chunks */
-#define CT_SCTP_T      0x10 /* flag of a chunk there: the tag is the peer's */
+#define CT_SCTP_T 0x10 /* flag of a chunk in ct_pkt.chunk: the tag is the peer's */
 
 /* By the chunk's type, four bits each. */
 static __always_inline __u32 ct_sctp_kind(__u8 type)

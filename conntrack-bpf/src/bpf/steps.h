@@ -16,10 +16,10 @@
  */
 static __always_inline enum ct_next ct_relate(struct ct_work *w, struct ct_cpu *cpu, __u64 word)
 {
-	enum ct_dir inner = ct_dir_of(word, &w->key);
+	/* Where both directions have one tuple that of the answers is met first. */
+	int reply = ct_dir_of(word, &w->key) == CT_ORIGINAL || ct_one_tuple(&w->pkt, &w->key);
 
-	ct_count_class(cpu, inner == CT_ORIGINAL ? CT_REPLY : CT_ORIGINAL, CT_CLASS_RELATED,
-		       w->pkt.segs);
+	ct_count_class(cpu, reply ? CT_REPLY : CT_ORIGINAL, CT_CLASS_RELATED, w->pkt.segs);
 	w->related = 1;
 	return CT_REPORT;
 }

@@ -54,6 +54,8 @@ static __always_inline __u64 ct_tcp_start(struct ct_flow *flow, const struct ct_
 	fx->store = 1;
 	fx->note = 1;
 	fx->remember = fx->view.remember;
+	/* What has the numbers of a memory that is empty comes again. */
+	fx->again = fx->remember && !(pkt->seq | pkt->ack | pkt->payload | pkt->window);
 	word = ct_word_with(
 		word, state,
 		ct_tcp_timeout(flow, word, ct_tcp_segment(pkt->tcp_flags), state, pkt, fx));

@@ -176,17 +176,14 @@ static __always_inline int ct_sctp_first(struct ct_sctp *s, const struct ct_pkt 
 static __always_inline enum ct_answer ct_sctp_run(struct ct_sctp *s, const struct ct_pkt *pkt,
 						  int fresh)
 {
-	__u64 chunks = pkt->chunks; /* the first in the highest byte that is set */
-
 	if (fresh && !ct_sctp_first(s, pkt))
 		return CT_REFUSE;
 	if (!ct_sctp_has(pkt, CT_SCTP_OWN_TAG) && pkt->seq != s->tag[s->dir & 1])
 		return CT_REFUSE;
-	/* Upwards: clang negates a counter that goes down, and Linux 6.1 then loses it. */
-	for (int i = 0; i < CT_SCTP_CHUNKS; i++, chunks <<= 8) {
-		__u32 chunk = chunks >> 56;
-
-		if (chunk && !ct_sctp_chunk(s, pkt, chunk, fresh))
+	for (__u32 i = 0; i < CT_SCTP_CHUNKS; i++) {
+		if (i >= *(const volatile __u32 *)&pkt->chunks)
+			break;
+		if (!ct_sctp_chunk(s, pkt, pkt->chunk[i], fresh))
 			return CT_REFUSE;
 	}
 	if (s->ignore)

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CT_ABI 14
+#define CT_ABI 15
 
 /* Slots in a bucket, and the pairs of nanoseconds everything is counted in. */
 #define CT_SLOTS 15

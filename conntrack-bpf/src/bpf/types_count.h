@@ -20,7 +20,7 @@ enum ct_class {
 enum ct_pass {
 	CT_PASS_NOT_IP,	    /* ARP, LLDP, ... : nothing to track */
 	CT_PASS_TRUNCATED,  /* a header does not fit the frame */
-	CT_PASS_BAD_HEADER, /* version, length or offset field makes no sense */
+	CT_PASS_BAD_HEADER, /* version, length or offset field makes no sense, or the sum is wrong */
 	CT_PASS_VLAN_DEPTH, /* more than CT_VLAN_DEPTH tags */
 	CT_PASS_EXT_DEPTH,  /* more than CT_EXT_DEPTH IPv6 extension headers */
 	CT_PASS_FRAGMENT,  /* came before its first one, came twice, or its packet counts nothing */

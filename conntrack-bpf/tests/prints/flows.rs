@@ -112,6 +112,31 @@ fn the_first_answer_leaves_the_opener_its_own() {
     assert_eq!(named(&place), [record(&syn(64)), record(&answer(40_001))]);
 }
 
+/// Both ends open at once: each has its SYN, then what it answers the other's with.
+#[test]
+#[ignore = "root"]
+fn two_openers_have_their_own_each() {
+    for send in [Place::send, Place::send_by_tc] {
+        let mut place = Place::new(|_| ());
+        let theirs = Shape {
+            flags: SYN,
+            ack: 0,
+            ttl: 128,
+            ..answer(40_001)
+        };
+        send(&mut place, &syn(64));
+        send(&mut place, &theirs);
+        assert_eq!(named(&place), [record(&syn(64)), record(&theirs)]);
+        let ours = Shape {
+            flags: SYN | ACK,
+            ack: theirs.seq + 1,
+            ..syn(64)
+        };
+        send(&mut place, &ours);
+        assert_eq!(named(&place), [record(&ours), record(&theirs)]);
+    }
+}
+
 #[test]
 #[ignore = "root"]
 fn in_ipv6_too() {

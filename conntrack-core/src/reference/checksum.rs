@@ -25,6 +25,14 @@ pub(super) fn good(ip: &Ip<'_>) -> bool {
     }
 }
 
+/// Whether the header of a sound packet, if it is IPv4's, has the sum that it says:
+/// `ip_rcv_core()` drops what has not.
+pub(super) fn header_good(packet: &[u8]) -> bool {
+    let first = packet.first().copied().unwrap_or_default();
+    let header = packet.get(..usize::from(first & 15) * 4);
+    first >> 4 != 4 || fold(words(header.unwrap_or_default())) == 0xffff
+}
+
 /// The Internet checksum, with a pseudo-header, at this offset.
 fn internet(ip: &Ip<'_>, at: usize) -> bool {
     let pseudo = pseudo(ip, ip.protocol, ip.payload.len());

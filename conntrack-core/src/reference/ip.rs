@@ -10,7 +10,7 @@ use super::fragment::Id;
 use crate::protocol::Protocol;
 
 /// Extension headers in a row that are walked. The kernel has no limit.
-const DEPTH: usize = 16;
+const DEPTH: usize = 33;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -76,7 +76,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Ip<'_>, Refused> {
             ipv4(packet)
         }
         Some(6) => {
-            let payload = usize::from(be16(bytes, 4).ok_or(Refused::ByIp)?);
+            let mut payload = usize::from(be16(bytes, 4).ok_or(Refused::ByIp)?);
+            // Without a length of its own it ends where the frame does.
+            if payload == 0 && bytes.get(6) == Some(&HOP_BY_HOP) {
+                payload = bytes.len().saturating_sub(40);
+            }
             ipv6(bytes.get(..40 + payload).ok_or(Refused::ByIp)?)
         }
         _ => Err(Refused::ByIp),
@@ -140,13 +144,23 @@ fn ipv6(packet: &[u8]) -> Result<Ip<'_>, Refused> {
         fragment: None,
         payload: &packet[40..],
     };
+    let mut taken_off = false;
     for _ in 0..DEPTH {
         match ip.protocol.0 {
             HOP_BY_HOP | ROUTING | DESTINATION => skip(&mut ip, |len| (len + 1) * 8)?,
             AUTHENTICATION => skip(&mut ip, |len| (len + 2) * 4)?,
             FRAGMENT => {
-                let header = ip.payload;
+                let header = ip.payload.get(..8).ok_or(Refused::Invalid)?;
                 skip(&mut ip, |_| 8)?;
+                // Only the first such header is taken off, and means what it says.
+                if taken_off {
+                    let offset = be16(header, 2).unwrap_or_default();
+                    if offset & 0xfff8 != 0 {
+                        return Err(Refused::Invalid);
+                    }
+                    continue;
+                }
+                taken_off = true;
                 fragment(&mut ip, header);
                 // What follows in a later fragment is payload.
                 if ip.fragment.is_some_and(|fragment| fragment.offset != 0) {
@@ -164,15 +178,12 @@ fn ipv6(packet: &[u8]) -> Result<Ip<'_>, Refused> {
     }
 }
 
-/// Steps over an extension header. Its first eight bytes must be there; where
-/// it ends may be beyond the packet.
+/// Steps over an extension header. Two bytes of it must be there; where it ends may be
+/// beyond the packet.
 fn skip(ip: &mut Ip<'_>, length: fn(usize) -> usize) -> Result<(), Refused> {
     let [next, len, ..] = ip.payload else {
         return Err(Refused::Invalid);
     };
-    if ip.payload.len() < 8 {
-        return Err(Refused::Invalid);
-    }
     ip.protocol = Protocol(*next);
     ip.payload = ip.payload.get(length((*len).into())..).unwrap_or_default();
     Ok(())

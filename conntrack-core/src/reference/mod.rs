@@ -7,8 +7,9 @@
 //! work: it takes one packet at a time, and looks at every flow to find one.
 //!
 //! It sees what an observer of single packets can see. What comes after the
-//! tracker is not its business (routing, hop limits), and neither are NAT, zones,
-//! helpers, nor the sum of the IP header. Fragments are not put together: the
+//! tracker is not its business (routing, hop limits), and neither are NAT, zones and
+//! helpers. The sum of an IPv4 header is looked at where the other checksums are: in a
+//! capture it may be left to a card, too. Fragments are not put together: the
 //! first one stands for the packet, the others add their bytes to its flow, and
 //! checksums that cover several are not verified.
 //!

@@ -38,6 +38,9 @@ pub(super) fn parse(bytes: &[u8], settings: &Sysctls) -> (Parsed, Option<Fragmen
         Err(Refused::Invalid) => return (Parsed::Invalid, None),
         Err(Refused::TooDeep) => return (Parsed::Untracked, None),
     };
+    if settings.checksum && !checksum::header_good(bytes) {
+        return (Parsed::Nothing, None);
+    }
     match ip.fragment {
         Some(fragment) if fragment.offset != 0 => (Parsed::Later(fragment), None),
         None if settings.checksum && !checksum::good(&ip) => (Parsed::Invalid, None),

@@ -22,6 +22,7 @@ use crate::tcp::seg;
 pub(crate) fn add(c: &mut Catalogue) {
     trains(c);
     tcp(c);
+    errors(c);
     fragments(c);
 }
 
@@ -234,6 +235,41 @@ fn tcp(c: &mut Catalogue) {
             .s(seg(ACK).seq(2).ack(704))
             .s(seg(ACK).seq(2).ack(703));
     });
+}
+
+/// Errors about fragments, and in fragments: neither is a fragment of what it quotes.
+fn errors(c: &mut Catalogue) {
+    for bits in [0_u16, 1, 0x40, 0x41] {
+        c.v6(format!("train/behind_an_error_about_{bits:#x}"), move |s| {
+            let mut quoted = s.ip(Client, UDP);
+            let bytes = udp(&quoted, (5000, 53), 200);
+            s.packet(Client, &quoted, &bytes, "opens");
+            let mut header = vec![0, 0];
+            header.extend(bits.to_be_bytes());
+            header.extend([0, 0, 0, 7]);
+            quoted.extensions.push((FRAGMENT, header));
+            let ip = s.ip(Server, ICMPV6);
+            let error = icmp(&ip, 3, 1, [0; 4], &quoted.packet(&bytes[..64]));
+            s.packet(Server, &ip, &error, "an error about a fragment")
+                .packet(Server, &ip, &error, "once more")
+                .datagrams(Client, &[104], &[0, 1], 7)
+                .datagrams(Client, &[104], &[0, 1], 8);
+        });
+    }
+    for id in [7, 8] {
+        c.both(&format!("train/behind_an_error_in_two/{id}"), move |s| {
+            let quoted = s.ip(Client, UDP);
+            let bytes = udp(&quoted, (5000, 53), 200);
+            s.packet(Client, &quoted, &bytes, "opens");
+            let (proto, kind) = if s.v6 { (ICMPV6, 1) } else { (ICMP, 3) };
+            let ip = s.ip(Server, proto);
+            let error = icmp(&ip, kind, 1, [0; 4], &quoted.packet(&bytes));
+            let frames = s.split(Server, proto, &error, &[104], &[0, 1], 7);
+            s.train(Server, &frames, "fragments of an error")
+                .datagrams(Client, &[104], &[0, 1], id)
+                .datagrams(Client, &[104], &[0, 1], id);
+        });
+    }
 }
 
 /// What the kernel waits for, or lacks.

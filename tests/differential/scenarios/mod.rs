@@ -3,11 +3,15 @@
 
 mod checksum;
 mod fragment;
+mod headers;
 mod icmp;
 mod other;
+mod quoted;
 mod sctp;
+mod sctp_bundle;
 mod tcp_close;
 mod tcp_memory;
+mod tcp_numbers;
 mod tcp_open;
 mod tcp_table;
 mod tcp_window;
@@ -23,11 +27,15 @@ pub(crate) fn all() -> Catalogue {
     tcp_window::add(&mut catalogue);
     tcp_close::add(&mut catalogue);
     tcp_memory::add(&mut catalogue);
+    tcp_numbers::add(&mut catalogue);
     udp::add(&mut catalogue);
     icmp::add(&mut catalogue);
+    quoted::add(&mut catalogue);
     sctp::add(&mut catalogue);
+    sctp_bundle::add(&mut catalogue);
     checksum::add(&mut catalogue);
     fragment::add(&mut catalogue);
     other::add(&mut catalogue);
+    headers::add(&mut catalogue);
     catalogue
 }

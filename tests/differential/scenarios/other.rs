@@ -177,6 +177,27 @@ fn sanity(c: &mut Catalogue) {
     c.v4("sanity/bad_ip_checksum", |s| {
         change(s, "bad IP checksum", |p| p[10] ^= 0x55)
     });
+    c.v4("sanity/bad_ip_checksum_in_a_flow", |s| {
+        change(s, "sound", |_| ());
+        change(s, "bad IP checksum", |p| p[11] ^= 1);
+        change(s, "sound again", |_| ());
+    });
+    for words in 1..=10 {
+        let options = move |p: &mut Vec<u8>| {
+            p.splice(20..20, vec![1; words * 4]);
+            p[0] = 0x45 + words as u8;
+            let total = p.len() as u16;
+            p[2..4].copy_from_slice(&total.to_be_bytes());
+            header_sum(p);
+        };
+        c.v4(format!("sanity/ip_checksum_of_options/{words}"), move |s| {
+            change(s, "the last option is not what it was", |p| {
+                options(p);
+                p[19 + words * 4] = 0;
+            });
+            change(s, "its sum is right", options);
+        });
+    }
     c.v4("sanity/version_5", |s| {
         change(s, "version 5", |p| {
             p[0] = 0x55;
