@@ -207,6 +207,12 @@ fn host_findings(kernel: &KernelSupport) -> Vec<(Verdict, String)> {
             .to_owned();
         findings.push((Verdict::Fallbacks, reason));
     }
+    if !kernel.has_bpf_loop() {
+        let reason = "no bpf_loop (Linux 5.17): flows that are over go when their room is needed, \
+                      and not all of them are told of; nothing sweeps"
+            .to_owned();
+        findings.push((Verdict::Fallbacks, reason));
+    }
     findings
 }
 

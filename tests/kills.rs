@@ -84,6 +84,14 @@ fn random() -> Random {
     Random::new(seed)
 }
 
+/// Of either family.
+fn wire(random: &mut Random) -> Wire {
+    match random.below(2) {
+        0 => Wire::new(),
+        _ => Wire::v6(),
+    }
+}
+
 #[test]
 #[ignore = "root"]
 fn works_until_it_is_killed() {
@@ -213,7 +221,7 @@ fn loaded() -> BTreeSet<u32> {
 #[ignore = "root"]
 fn what_runs_runs_on_and_counts_every_packet() {
     let mut random = random();
-    let wire = Wire::new();
+    let wire = wire(&mut random);
     let name = Name::new();
     let builder = builder(&name, &wire.here, &["wire"]).max_flows(100_000);
     let tracker = builder.keep(Keep::Pinned).attach().expect("attach");
@@ -292,7 +300,7 @@ fn assert_told(name: &Name, ns: &Netns, when: &str) -> bool {
 #[ignore = "root"]
 fn what_did_not_come_to_be_leaves_nothing() {
     let mut random = random();
-    let wire = Wire::new();
+    let wire = wire(&mut random);
     let name = Name::new();
     let before = loaded();
     let traffic = wire.start();

@@ -216,7 +216,7 @@ fn attach_ingress(
     let ifindex = device.device.ifindex;
     let name = &device.device.name;
     let mut refusal = Error::new(ErrorKind::Other, "the plan has no hook");
-    for &hook in &plan.ingress {
+    for (&hook, next) in plan.ingress.iter().zip(1..) {
         let flags = match hook {
             Hook::XdpNative => libbpf_sys::XDP_FLAGS_DRV_MODE,
             Hook::XdpGeneric => libbpf_sys::XDP_FLAGS_SKB_MODE,
@@ -231,7 +231,9 @@ fn attach_ingress(
             Ok(link) => return Ok(Held::Link(hook, link)),
             Err(errno) => {
                 refusal = refused(errno, hook, device, kernel);
-                why.push(format!("TC ingress instead of native XDP: {refusal:#}"));
+                if plan.ingress.len() > next {
+                    why.push(format!("TC ingress instead of native XDP: {refusal:#}"));
+                }
             }
         }
     }

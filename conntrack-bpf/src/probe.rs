@@ -114,12 +114,18 @@ impl KernelSupport {
         self.xdp_frags.unwrap_or(self.version >= (5, 18))
     }
 
+    /// Whether expired flows are swept.
+    pub fn has_bpf_loop(&self) -> bool {
+        self.bpf_loop.unwrap_or(self.version >= (5, 17))
+    }
+
     /// The facts that decide something about a running instance, by name.
-    pub fn deciding(&self) -> [(&'static str, bool); 3] {
+    pub fn deciding(&self) -> [(&'static str, bool); 4] {
         [
             ("btf", self.btf),
             ("tcx", self.has_tcx()),
             ("xdp_frags", self.has_xdp_frags()),
+            ("bpf_loop", self.has_bpf_loop()),
         ]
     }
 }

@@ -492,7 +492,7 @@ pub(crate) struct BadRow;
 /// An address as the packet path has it.
 pub(crate) fn addr(family: Family, words: [u32; 4]) -> IpAddr {
     match family {
-        Family::Ipv4 => Ipv4Addr::from(words[WORD].to_ne_bytes()).into(),
+        Family::Ipv4 => Ipv4Addr::from(words[0].to_ne_bytes()).into(),
         Family::Ipv6 => {
             let mut octets = [0; 16];
             for (to, word) in octets.chunks_exact_mut(4).zip(words) {

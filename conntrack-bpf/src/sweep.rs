@@ -33,6 +33,7 @@ pub fn start(programs: &Programs) -> Result<()> {
 fn run(programs: &Programs, hurry: u32) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(1);
     let Some(program) = &programs.sweep_start else {
+        tracing::warn!("this kernel has no bpf_loop (Linux 5.17): nothing sweeps expired flows");
         return Ok(());
     };
     let begin = Instant::now();

@@ -12,6 +12,8 @@ use std::sync::OnceLock;
 use conntrack::ErrorKind;
 use nix::errno::Errno;
 
+use crate::stream::put_last_line;
+use crate::stream::stderr;
 use crate::terminal::clean;
 
 /// Why a command ends early. What it says is one line.
@@ -54,7 +56,7 @@ impl Failure {
             Self::Usage(text) => (2, text),
             Self::Runtime(text) => (3, text),
         };
-        say(text);
+        let _ = put_last_line(line(text));
         ExitCode::from(code)
     }
 }
@@ -105,6 +107,11 @@ pub(crate) fn program() -> &'static str {
 
 /// A line on stderr. There is nobody to tell if that fails.
 pub(crate) fn say(text: impl Display) {
-    let line = text.to_string().replace(['\n', '\r'], " ");
-    let _ = writeln!(io::stderr().lock(), "{}: {line}", program());
+    let _ = stderr().write_all(format!("{}\n", line(text)).as_bytes());
+}
+
+/// As it is said: one line, and whose.
+fn line(text: impl Display) -> String {
+    let text = text.to_string().replace(['\n', '\r'], " ");
+    format!("{}: {text}", program())
 }

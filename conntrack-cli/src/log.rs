@@ -1,9 +1,9 @@
 //! What goes on inside, on stderr.
 
-use std::io;
-
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::stream::stderr;
 
 /// Starts logging: RUST_LOG if it is set, otherwise by how much was asked for
 /// (0 is warnings). What RUST_LOG says and makes no sense is left out.
@@ -19,7 +19,7 @@ pub(crate) fn start(verbose: i32) {
         .with_default_directive(level.into())
         .from_env_lossy();
     tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(stderr)
         .with_env_filter(filter)
         .with_ansi(crate::terminal::can_show_progress())
         .with_target(verbose > 1)

@@ -27,8 +27,24 @@ use super::link::Offloads;
 use super::link::veth;
 use super::netns::Netns;
 
-const HERE: &str = "10.8.0.1";
-const THERE: &str = "10.8.0.2";
+/// Where the host is, and its peer.
+#[derive(Clone, Copy, Debug)]
+struct Network {
+    hosts: [&'static str; 2],
+    length: u8,
+    v6: bool,
+}
+
+const V4: Network = Network {
+    hosts: ["10.8.0.1", "10.8.0.2"],
+    length: 24,
+    v6: false,
+};
+const V6: Network = Network {
+    hosts: ["fd08::1", "fd08::2"],
+    length: 64,
+    v6: true,
+};
 
 /// Longest wait for an answer, or for counters to come to rest.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,10 +66,21 @@ pub(crate) struct Wire {
     pub(crate) there: Netns,
     inner: Link,
     outer: Link,
+    network: Network,
 }
 
 impl Wire {
+    /// For IPv4.
     pub(crate) fn new() -> Self {
+        Self::of(V4)
+    }
+
+    /// For IPv6.
+    pub(crate) fn v6() -> Self {
+        Self::of(V6)
+    }
+
+    fn of(network: Network) -> Self {
         let (here, there) = (Netns::new(), Netns::new());
         for ns in [&here, &there] {
             ns.sysctl("net/ipv6/conf/default/disable_ipv6", "1");
@@ -67,6 +94,7 @@ impl Wire {
             there,
             inner,
             outer,
+            network,
         }
     }
 
@@ -83,10 +111,19 @@ impl Wire {
 
     fn start_to(&self, echoes: &'static [u16]) -> Traffic {
         let before = self.inner.counters();
-        self.inner.addr(&format!("{HERE}/24"));
-        self.outer.addr(&format!("{THERE}/24"));
+        let Network { hosts, length, v6 } = self.network;
+        let [host, peer] = hosts;
+        for (ns, link, addr) in [
+            (&self.here, &self.inner, host),
+            (&self.there, &self.outer, peer),
+        ] {
+            if v6 {
+                ns.sysctl("net/ipv6/conf/wire/disable_ipv6", "0");
+            }
+            link.addr(&format!("{addr}/{length}"));
+        }
         let stop = Arc::new(AtomicBool::new(false));
-        let listener = self.here.run(|| TcpListener::bind((HERE, 9001)));
+        let listener = self.here.run(|| TcpListener::bind((host, 9001)));
         let listener = listener.expect("a TCP server");
         let answered = Arc::new(AtomicBool::new(false));
         let servers = echoes.iter().map(|port| self.answer(*port, &answered));
@@ -94,9 +131,9 @@ impl Wire {
         // It ends with its client.
         self.here.spawn(move || echo_stream(&listener));
         let (fast, client) = self.there.run(|| {
-            let fast = UdpSocket::bind((THERE, 0)).expect("a socket");
-            fast.connect((HERE, ECHOES[0])).expect("an address");
-            let client = TcpStream::connect((HERE, 9001)).expect("a connection");
+            let fast = UdpSocket::bind((peer, 0)).expect("a socket");
+            fast.connect((host, ECHOES[0])).expect("an address");
+            let client = TcpStream::connect((host, 9001)).expect("a connection");
             (fast, client)
         });
         let udp = fast.local_addr().expect("an address");
@@ -112,15 +149,19 @@ impl Wire {
             servers,
             fast: Some(self.there.spawn(move || keep_sending(&fast, &for_fast))),
             stream: Some(self.there.spawn(move || keep_talking(client, &for_tcp))),
-            short: Some(self.there.spawn(move || open_flows(echoes, &for_short))),
-            udp: key(udp, (HERE, ECHOES[0]), Protocol::UDP),
-            tcp: key(tcp, (HERE, 9001), Protocol::TCP),
+            short: Some(
+                self.there
+                    .spawn(move || open_flows(hosts, echoes, &for_short)),
+            ),
+            udp: key(udp, (host, ECHOES[0]), Protocol::UDP),
+            tcp: key(tcp, (host, 9001), Protocol::TCP),
         }
     }
 
     /// Answers datagrams to a port until it is done.
     fn answer(&self, port: u16, done: &Arc<AtomicBool>) -> JoinHandle<()> {
-        let echo = self.here.run(|| UdpSocket::bind((HERE, port)));
+        let [host, _] = self.network.hosts;
+        let echo = self.here.run(|| UdpSocket::bind((host, port)));
         let echo = echo.expect("an echo server");
         echo.set_read_timeout(Some(Duration::from_millis(20)))
             .expect("a time limit");
@@ -286,18 +327,18 @@ fn keep_talking(mut stream: TcpStream, stop: &AtomicBool) -> (u64, TcpStream) {
 }
 
 /// One datagram from a socket of its own, answered, again and again.
-fn open_flows(echoes: &[u16], stop: &AtomicBool) -> u64 {
+fn open_flows([host, peer]: [&str; 2], echoes: &[u16], stop: &AtomicBool) -> u64 {
     let mut flows = 0;
     // Ports that nobody else takes, each pair of them once: a flow each.
     let ends = echoes
         .iter()
         .flat_map(|to| (10_000..60_000).map(move |from| (from, *to)));
     for (from, to) in ends.take_while(|_| !stop.load(Ordering::Relaxed)) {
-        if let Ok(socket) = UdpSocket::bind((THERE, from)) {
+        if let Ok(socket) = UdpSocket::bind((peer, from)) {
             socket
                 .set_read_timeout(Some(PATIENCE))
                 .expect("a time limit");
-            socket.send_to(b"one", (HERE, to)).expect("send");
+            socket.send_to(b"one", (host, to)).expect("send");
             socket.recv(&mut [0; 16]).expect("an answer");
             flows += 1;
         }

@@ -79,8 +79,8 @@ from, and so are those that come to stand above another that is attached: a brid
 that gets ports gives way to them. Devices stacked on attached ones are known at
 once, so that nothing counts twice. What somebody else detaches stays so until it is
 renamed or made anew. Each is told: what is attached to and detached from on stdout,
-what is left out, and why, on stderr. A line that stdout has no room for, because nobody
-reads it, is left out.";
+what is left out, and why, on stderr. A line for which there is no room, because nobody
+reads it, is left out, and counted.";
 
 pub(super) const DETACH: &str = "\
 Examples:

@@ -108,7 +108,7 @@ fn show_rest(events: &mut Events, out: &mut Output, most: u64) -> Result<u64, Fa
 
 /// Lines, one an event.
 struct Output {
-    out: BufWriter<output::Stdout>,
+    out: BufWriter<crate::stream::Stream>,
     format: EventFormat,
 }
 

@@ -114,7 +114,7 @@ fn tell(change: &Change) -> Result<(), Failure> {
             output::status::attached(&to.interface, to.hooks, to.why.as_deref())
         }
         Change::Detached(from) => {
-            let (name, why) = (clean(&from.interface), &from.why);
+            let (name, why) = (clean(&from.interface), clean(&from.why));
             format!("{name}: detached: {why}")
         }
         Change::Skipped(interface) => {
@@ -128,6 +128,6 @@ fn tell(change: &Change) -> Result<(), Failure> {
 
 /// Says why an interface was left out.
 pub(crate) fn left_out(interface: &NotAttached) {
-    let (name, why) = (clean(&interface.interface), &interface.why);
+    let (name, why) = (clean(&interface.interface), clean(&interface.why));
     say(format_args!("{name} is left out: {why}"));
 }

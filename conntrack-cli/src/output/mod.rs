@@ -14,7 +14,6 @@ mod prometheus;
 mod select;
 pub(crate) mod stats;
 pub(crate) mod status;
-mod stdout;
 mod table;
 pub(crate) mod threshold;
 
@@ -27,9 +26,8 @@ pub(crate) use self::flows::Printer;
 pub(crate) use self::flows::Shape;
 pub(crate) use self::prometheus::prometheus;
 pub(crate) use self::select::Selection;
-pub(crate) use self::stdout::Stdout;
-pub(crate) use self::stdout::put_line;
-pub(crate) use self::stdout::stdout;
+pub(crate) use crate::stream::put_line;
+pub(crate) use crate::stream::stdout;
 
 /// `1 packet`, `2 packets`.
 pub(crate) fn counted(number: u64, thing: &str) -> String {

@@ -11,7 +11,6 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use crate::run::program;
-use crate::run::run;
 use crate::traces;
 use crate::traces::Traces;
 
@@ -30,12 +29,24 @@ fn names(folder: &str) -> Vec<String> {
 #[ignore = "root"]
 fn everything_is_seen() {
     let links = names("/sys/class/net");
-    let run = run(&["demo", "--seconds", "3"]);
+    let word = format!("demo-{}-whole", process::id());
+    let mut command = program();
+    command.args(["demo", "--seconds", "3"]);
+    traces::mark(&mut command, &word);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut stdout, mut traces) = (String::new(), None);
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        stdout += &format!("{}\n", line.unwrap());
+        if traces.is_none() && stdout.contains("ESTABLISHED") {
+            traces = Some(Traces::of(&word, format!("demo-{}", child.id())));
+        }
+    }
+    let run = child.wait_with_output().unwrap();
     assert_eq!(
-        (run.code, run.stderr.as_str()),
-        (Some(0), ""),
-        "{}",
-        run.stdout
+        (run.status.code(), run.stderr.as_slice()),
+        (Some(0), &b""[..]),
+        "{stdout}"
     );
     for word in [
         "ESTABLISHED",
@@ -44,10 +55,13 @@ fn everything_is_seen() {
         "icmpv6",
         "[2001:db8:1::2]",
     ] {
-        assert!(run.stdout.contains(word), "{word}: {}", run.stdout);
+        assert!(stdout.contains(word), "{word}: {stdout}");
     }
-    assert!(!run.stdout.contains("MISSING"), "{}", run.stdout);
+    assert!(!stdout.contains("MISSING"), "{stdout}");
     assert_eq!(names("/sys/class/net"), links);
+    let traces = traces.expect("it was seen at work");
+    assert!(traces.programs.len() >= 2, "{traces:?}");
+    traces.assert_gone("the whole demo");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::process::ExitStatus;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use nix::fcntl::FcntlArg;
 use nix::fcntl::fcntl;
@@ -326,6 +327,13 @@ fn a_slow_reader_gets_the_rest() {
     netns.run(&["detach"]).ok();
 }
 
+/// Bytes that a process has written so far.
+fn written(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let count = text.lines().find_map(|line| line.strip_prefix("wchar: "));
+    count.unwrap().parse().unwrap()
+}
+
 /// A foreground tracker says what it does on stdout now and then; that nobody reads it is
 /// no reason to do nothing else.
 #[test]
@@ -336,8 +344,17 @@ fn the_foreground_goes_on_though_nobody_reads() {
     let mut child = netns.command(&args).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let room = fcntl(&stdout, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
-    // For more lines than fit.
-    thread::sleep(Duration::from_secs(6));
+    // Until no further line fits.
+    let (end, mut last) = (Instant::now() + Duration::from_secs(60), 0);
+    loop {
+        thread::sleep(Duration::from_secs(1));
+        let now = written(child.id());
+        if now > room as u64 / 2 && now == last {
+            break;
+        }
+        assert!(Instant::now() < end, "{now} bytes are written");
+        last = now;
+    }
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
     assert!(child.wait().unwrap().success());
     let mut said = String::new();
@@ -345,6 +362,35 @@ fn the_foreground_goes_on_though_nobody_reads() {
     assert!(said.ends_with('\n'), "whole lines only: {said}");
     let longest = said.lines().map(str::len).max().unwrap() + 1;
     assert!(said.len() + longest > room as usize, "it was full: {said}");
+}
+
+/// Nor is that nobody reads its stderr.
+#[test]
+#[ignore = "root"]
+fn it_is_attached_though_nobody_reads_how() {
+    let netns = Netns::new();
+    let (mut reader, stderr) = std::io::pipe().unwrap();
+    let room = fcntl(&stderr, FcntlArg::F_SETPIPE_SZ(4096)).unwrap() as usize;
+    let args = ["attach", "lo", "--foreground", "--interval", "0.1", "-vvv"];
+    let mut child = {
+        let mut command = netns.command(&args);
+        command.stdout(Stdio::piped()).stderr(stderr);
+        command.spawn().unwrap()
+    };
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let statistics = |line: &std::io::Result<String>| line.as_ref().unwrap().contains("packets");
+    assert!(lines.by_ref().any(|line| statistics(&line)));
+    let mut said = vec![0; room];
+    let length = reader.read(&mut said).unwrap();
+    assert!(length + 1024 > room, "it was full: {length} bytes");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert!(
+        rest.contains(" lines left out, which nobody read\n"),
+        "{rest}"
+    );
 }
 
 #[test]
