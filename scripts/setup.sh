@@ -44,6 +44,7 @@ needs() {
 		test    unpacked fail2ban-server   fail2ban          fail2ban              fail2ban         fail2ban      fail2ban
 		test    cmd     python3            python3           python3               python            python3       python3
 		test    cmd     setpriv            util-linux        util-linux            util-linux       setpriv       util-linux
+		test    cmd     chrt               util-linux        util-linux            util-linux       util-linux-misc util-linux
 		test    cmd     stty               coreutils         coreutils             coreutils        coreutils     coreutils
 		kernels cmd     qemu-system-x86_64 qemu-system-x86   qemu-system-x86-core  qemu-system-x86  qemu-system-x86_64 qemu-x86
 		kernels virtiofsd virtiofsd        virtiofsd|qemu-system-common virtiofsd virtiofsd        virtiofsd     virtiofsd

@@ -11,7 +11,8 @@ cd "$(dirname "$0")/.."
 locked=() limit=() features=(--features conntrack-xdp/async)
 [ -z "${CI:-}" ] || { locked=(--locked) limit=(timeout 50m); }
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# An aside does not end by Ctrl-C on its own.
+trap 'jobs -p | xargs -r kill 2>/dev/null; rm -rf "$work"' EXIT
 failed=() left_out=()
 
 # step NAME COMMAND…: runs it, keeps its output, remembers how it ended.
@@ -26,6 +27,31 @@ step() {
 		failed+=("$name")
 		return 1
 	fi
+}
+
+# aside NAME COMMAND…: begins a step that runs beside those that follow, in the time that
+# they leave; `step NAME told NAME` waits for it.
+aside() {
+	local name=$1 child status
+	shift
+	printf '\n== %s: %s: begun beside what follows\n' "$name" "$*"
+	(
+		chrt -i 0 "$@" >"$work/$name.out" 2>&1 </dev/null &
+		child=$! status=0
+		trap 'kill "$child"; exit' TERM
+		wait "$child" || status=$?
+		echo "$status" >"$work/$name.status"
+	) &
+}
+
+# shellcheck disable=SC2317 # step calls it
+# told NAME: what that one printed, ending as it did.
+told() {
+	while ! [ -s "$work/$1.status" ]; do
+		sleep 1
+	done
+	cat "$work/$1.out"
+	return "$(<"$work/$1.status")"
 }
 
 # component NAME: is this optional part of the toolchain installed?
@@ -91,10 +117,6 @@ if linter cargo-deny; then
 	step licences cargo deny --all-features check bans licenses sources || true
 fi
 step build cargo test "${locked[@]}" "${features[@]}" --workspace --no-run || finish
-if component clippy; then
-	step clippy cargo clippy "${locked[@]}" "${features[@]}" --workspace --all-targets -- -D warnings || true
-fi
-step documentation cargo doc "${locked[@]}" "${features[@]}" --workspace --no-deps || true
 step tests "${limit[@]}" cargo test "${locked[@]}" "${features[@]}" --workspace --no-fail-fast || true
 
 mark=CONNTRACK_TEST_RUN=$$-$RANDOM
@@ -102,6 +124,14 @@ mark=CONNTRACK_TEST_RUN=$$-$RANDOM
 leftovers=(env "MARK=$mark" "LOADED=${CARGO_TARGET_DIR:-target}/debug/examples/loaded" scripts/leftovers.sh)
 as_root "${leftovers[@]}" snapshot >"$work/before"
 test_programs '[a-z]+' "${locked[@]}" "${features[@]}" --workspace --lib --bins --tests >"$work/programs" || failed+=("root tests")
+clippy=no
+if component clippy; then
+	clippy=yes
+	aside clippy "${limit[@]}" cargo clippy "${locked[@]}" "${features[@]}" --workspace --all-targets -- -D warnings
+fi
+aside documentation "${limit[@]}" cargo doc "${locked[@]}" "${features[@]}" --workspace --no-deps
 step "root tests" as_root "${limit[@]}" env "$mark" scripts/root-tests.sh "$work/programs" || true
+[ "$clippy" = no ] || step clippy told clippy || true
+step documentation told documentation || true
 step "nothing left behind" as_root "${leftovers[@]}" compare "$work/before" || true
 finish
