@@ -3,8 +3,8 @@
 # folder program", see test_programs), as root, and tells how each ended once it
 # has. Fails if one failed.
 #
-# JOBS   programs at a time (3, 1 on a machine with one CPU). Within a program the
-#        tests take turns; most of them wait for something most of the time
+# JOBS   programs at a time (2, 1 on a machine with one CPU). Within a program the
+#        tests take turns; many of them wait for something most of the time
 # ALONE  pattern of names of programs that run by themselves, after the others
 # PART   tests of one program that are run in one go (24): what is left of one that
 #        has more is run beside them, or all would wait for it at the end
@@ -13,7 +13,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 
-jobs=${JOBS:-$(($(nproc) > 1 ? 3 : 1))}
+jobs=${JOBS:-$(($(nproc) > 1 ? 2 : 1))}
 # They need both CPUs at the same time, or count what the whole machine has.
 alone=${ALONE:-'^(xdp kills|bpf (hot|races|flood|many))$'}
 part=${PART:-24}

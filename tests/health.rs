@@ -28,6 +28,7 @@ use support::link::Offloads;
 use support::link::veth;
 use support::netns::Netns;
 use support::pair::at;
+use support::priority::go_first;
 use support::relay::Log;
 use support::relay::Relay;
 use support::relay::plan::Impairment;
@@ -271,6 +272,7 @@ fn it_lasts_as_long_as_the_client_says() {
     let mut off = Vec::new();
     for _ in 0..TRIES {
         let (took, source) = world.client.run(|| {
+            go_first();
             let begin = Instant::now();
             let mut stream = TcpStream::connect(addr).expect("connect");
             stream.write_all(&[7; 1000]).expect("write");

@@ -42,7 +42,7 @@ impl Default for HealthConfig {
 
 /// How a TCP connection is doing, seen from where the tracker is. What is `None` is not
 /// known: nothing of it has been seen, the connection was picked up in mid-stream, or its
-/// group of measures is off. README.md has the rules.
+/// group of measures is off. docs/manual.md has the rules.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
