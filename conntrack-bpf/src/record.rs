@@ -36,6 +36,10 @@ use crate::wire::ct_event_type;
 use crate::wire::data_settings;
 use crate::wire::from_bytes;
 
+/// `seen` is by the coarse clock, which is so many nanoseconds behind at most: a jiffy where
+/// there are a hundred a second.
+const TICK: u64 = 10_000_000;
+
 /// Knows what records do not say: the timeouts, and the time of day.
 #[derive(Debug)]
 pub(crate) struct Decoder {
@@ -147,6 +151,8 @@ impl Decoder {
     fn flow(&self, raw: &ct_event) -> Option<Flow> {
         let word = Word(raw.flow.flow.word);
         let passed = age(raw.time, raw.flow.flow.seen);
+        // Of what a packet told, all is left, as nf_conntrack says it then.
+        let passed = if passed < TICK { 0 } else { passed };
         let left = Duration::from_nanos(self.timeout(word).saturating_sub(passed));
         let any = FlowFilter::default();
         let decoded = match family(raw)? {

@@ -156,7 +156,7 @@ fn a_connection_is_told_from_begin_to_end() {
     let (time, rest) = line.split_once(']').unwrap();
     assert!(time.strip_prefix('[').unwrap().parse::<f64>().unwrap() > 1e9);
     let want = format!(
-        "\t    [NEW] tcp      6 119 SYN_SENT src=127.0.0.1 dst=127.0.0.1 sport={port} dport="
+        "\t    [NEW] tcp      6 120 SYN_SENT src=127.0.0.1 dst=127.0.0.1 sport={port} dport="
     );
     let whole = want.replace(" 119 ", " 120 ");
     assert!(
