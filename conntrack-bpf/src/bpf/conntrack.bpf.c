@@ -120,6 +120,7 @@ static __always_inline enum ct_pass ct_parse_skb(struct __sk_buff *skb, struct c
 		ct_pkt_begin(&w->pkt, &w->frame, segs, skb->ifindex);
 		w->frame.wire_len = skb->len;
 		w->frame.gso_size = size;
+		w->frame.beyond = 0;
 		pass = ct_parse_here(skb, &w->frame, &w->pkt, raw_ip);
 		if ((pass != CT_PASS_TRUNCATED && !w->frame.beyond) ||
 		    skb->data_end - skb->data >= skb->len)

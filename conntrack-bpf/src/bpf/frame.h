@@ -18,7 +18,7 @@ struct ct_mem {
 	void *end;
 	void *ctx;
 	int xdp;    /* which context: known when compiled */
-	int verify; /* what the sum of IPv4's header should be is known of it */
+	int verify; /* it came from outside: what IP itself would drop is BAD_HEADER */
 };
 
 /*
@@ -37,11 +37,19 @@ static __always_inline void *ct_at(const struct ct_mem *m, __u32 off, __u32 size
 	return p;
 }
 
-/* Where ct_at() has found nothing: 0. TC can bring more into reach. */
-static __always_inline int ct_beyond(struct ct_frame *f)
+/*
+ * The same for what a packet is not understood without, and that its lengths say is there:
+ * TC brings it into reach and parses anew. Asked for past the end of what is there it would
+ * have a packet pulled together for nothing.
+ */
+static __always_inline void *ct_need(const struct ct_mem *m, struct ct_frame *f, __u32 off,
+				     __u32 size)
 {
-	f->beyond = 1;
-	return 0;
+	void *p = ct_at(m, off, size);
+
+	if (!p)
+		f->beyond = 1;
+	return p;
 }
 
 static __always_inline __u16 ct_fold(__u64 sum)

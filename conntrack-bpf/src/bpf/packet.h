@@ -102,7 +102,7 @@ struct ct_frame {
 	__u8 frag_more;	    /* not the last fragment */
 	__u32 frag_start;   /* where what is in fragments begins */
 	__u32 gso_size;	    /* of a super-packet whose segments nobody has counted yet */
-	__u32 beyond;	    /* something was looked for past what is in reach */
+	__u32 beyond;	    /* at TC: something was needed past what is in reach */
 	struct ct_syn syn;
 };
 
@@ -132,7 +132,6 @@ static __always_inline void ct_pkt_begin(struct ct_pkt *pkt, struct ct_frame *f,
 	f->fragmented = 0;
 	f->frag_headers = 0;
 	f->gso_size = 0;
-	f->beyond = 0;
 }
 
 /* Who sent an ICMP error and to whom, for the packet inside takes their place. */

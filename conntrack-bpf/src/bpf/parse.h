@@ -30,11 +30,9 @@ static __always_inline enum ct_pass ct_parse_ports(const struct ct_mem *m, struc
 static __always_inline enum ct_pass ct_parse_udp(const struct ct_mem *m, struct ct_frame *f,
 						 struct ct_pkt *pkt)
 {
-	__be16 *udp = ct_at(m, f->off, 8);
+	__be16 *udp = ct_need(m, f, f->off, 8);
 	__u32 len;
 
-	if (!udp)
-		f->beyond = 1;
 	if (udp && !f->fragmented && pkt->segs == 1) {
 		len = bpf_ntohs(udp[2]);
 		if (len < 8 || f->off + len > f->l3_end)
@@ -50,11 +48,9 @@ static __always_inline enum ct_pass ct_parse_udp(const struct ct_mem *m, struct 
 static __always_inline enum ct_pass ct_parse_udplite(const struct ct_mem *m, struct ct_frame *f,
 						     struct ct_pkt *pkt)
 {
-	__be16 *udp = ct_at(m, f->off, 8);
+	__be16 *udp = ct_need(m, f, f->off, 8);
 	__u32 covered;
 
-	if (!udp)
-		f->beyond = 1;
 	if (udp && !f->fragmented) {
 		covered = bpf_ntohs(udp[2]);
 		if (!udp[3] || (covered && (covered < 8 || f->off + covered > f->l3_end)))
@@ -103,6 +99,8 @@ static __always_inline int ct_skip_inner(const struct ct_mem *m, struct ct_frame
 	f->frag_off = 0;
 	f->frag_headers = 0;
 	pass = ct_skip_ext(m, f);
+	if (pass == CT_PASS_TRUNCATED)
+		f->beyond = 1;
 	later = f->frag_off;
 	f->frag_off = 0; /* an error is read in a first fragment only */
 	f->fragmented = fragmented;
@@ -118,10 +116,8 @@ static __always_inline int ct_inner_ip(const struct ct_mem *m, struct ct_frame *
 				       struct ct_pkt *pkt)
 {
 	if (pkt->family == 4) {
-		struct iphdr *ip = ct_at(m, f->off, sizeof(*ip));
+		struct iphdr *ip = ct_need(m, f, f->off, sizeof(*ip));
 
-		if (!ip)
-			f->beyond = 1;
 		/* Its length may be any, as long as it ends within the error. */
 		if (!ip || f->off + sizeof(*ip) > f->l3_end || f->off + ip->ihl * 4 > f->l3_end ||
 		    (ip->frag_off & bpf_htons(CT_IP_OFFSET)))
@@ -132,10 +128,8 @@ static __always_inline int ct_inner_ip(const struct ct_mem *m, struct ct_frame *
 		f->proto = ip->protocol;
 		f->off += ip->ihl * 4;
 	} else {
-		struct ipv6hdr *ip = ct_at(m, f->off, sizeof(*ip));
+		struct ipv6hdr *ip = ct_need(m, f, f->off, sizeof(*ip));
 
-		if (!ip)
-			f->beyond = 1;
 		if (!ip || f->off + sizeof(*ip) > f->l3_end)
 			return 0;
 		pkt->returned = pkt->dst[0] == ip->saddr.in6_u.u6_addr32[0] &&
@@ -147,7 +141,7 @@ static __always_inline int ct_inner_ip(const struct ct_mem *m, struct ct_frame *
 		f->proto = ip->nexthdr;
 		f->off += sizeof(*ip);
 		if (!ct_skip_inner(m, f))
-			return ct_beyond(f);
+			return 0;
 	}
 	pkt->proto = f->proto;
 	return 1;
@@ -173,9 +167,7 @@ static __always_inline enum ct_pass ct_parse_inner(const struct ct_mem *m, struc
 	case IPPROTO_UDP:
 	case IPPROTO_UDPLITE:
 	case IPPROTO_SCTP:
-		ports = ct_at(m, f->off, 4);
-		if (!ports)
-			f->beyond = 1;
+		ports = ct_need(m, f, f->off, 4);
 		if (!ports || f->off + 4 > f->l3_end)
 			goto invalid;
 		pkt->src_port_be = ports[0];
@@ -185,9 +177,7 @@ static __always_inline enum ct_pass ct_parse_inner(const struct ct_mem *m, struc
 	case IPPROTO_ICMPV6:
 		if (!ct_is_icmp(pkt))
 			return CT_PARSED;
-		icmp = ct_at(m, f->off, sizeof(*icmp));
-		if (!icmp)
-			f->beyond = 1;
+		icmp = ct_need(m, f, f->off, sizeof(*icmp));
 		if (!icmp || f->off + sizeof(*icmp) > f->l3_end ||
 		    ct_icmp_classify(f->proto, icmp->type) != CT_ICMP_QUERY)
 			goto invalid;
@@ -240,10 +230,8 @@ static __always_inline int ct_redirect_sound(const struct ct_mem *m, struct ct_f
 {
 	__u8 *hop_limit = ct_at(m, f->l3 + 7, 1);
 	__u8 *code = ct_at(m, f->off + 1, 1);
-	__u8 *option = ct_at(m, f->off + CT_REDIRECT_OPTIONS, 2);
+	__u8 *option = ct_need(m, f, f->off + CT_REDIRECT_OPTIONS, 2);
 
-	if (!option)
-		f->beyond = 1;
 	if (!hop_limit || !code || !option || f->off + CT_REDIRECT_OPTIONS + 2 > f->l3_end)
 		return 0;
 	if (*code || *hop_limit != 255 ||

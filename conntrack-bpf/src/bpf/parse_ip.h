@@ -105,9 +105,9 @@ static __always_inline int ct_ipv4_sound(const struct ct_mem *m, struct ct_frame
 	for (__u32 at = sizeof(*ip); at < 60; at += 4) {
 		if (at >= header)
 			break;
-		option = ct_at(m, f->off + at, 4);
+		option = ct_need(m, f, f->off + at, 4);
 		if (!option)
-			return !ct_beyond(f);
+			return 1;
 		sum += *option;
 	}
 	return ct_fold(sum) == 0xffff;
@@ -170,7 +170,7 @@ static __always_inline int ct_is_ext(__u8 proto)
  * Walks the extension headers the kernel walks (ipv6_skip_exthdr): hop-by-hop,
  * routing, destination, fragment, AH. Leaves f->proto at the first other one.
  * All it learns goes to memory at once: the verifier does not follow memory it
- * was handed, so so many rounds cost so many rounds and not three to that
+ * was handed, so n rounds cost n rounds and not three to that
  * power.
  */
 static __always_inline enum ct_pass ct_walk_ext(const struct ct_mem *m, struct ct_frame *f)

@@ -34,15 +34,14 @@ static __always_inline int ct_sctp_chunks(const struct ct_mem *m, struct ct_fram
 	for (int i = 0; i < CT_SCTP_CHUNKS; i++) {
 		__u32 off = *(volatile __u32 *)&f->off, len, kind;
 		__u32 count, changes, other;
-		struct ct_chunk_head *chunk = ct_at(m, off, sizeof(*chunk));
+		struct ct_chunk_head *chunk;
 		__be32 *init;
 
 		if (off + sizeof(*chunk) > f->l3_end)
 			return i > 0;
-		if (!chunk) {
-			f->beyond = 1;
+		chunk = ct_need(m, f, off, sizeof(*chunk));
+		if (!chunk)
 			return i > 0;
-		}
 		len = bpf_ntohs(chunk->len);
 		kind = ct_sctp_kind(chunk->type);
 		if (!len || (i && (kind == CT_CHUNK_COOKIE_ECHO || kind == CT_CHUNK_COOKIE_ACK)))
@@ -60,9 +59,7 @@ static __always_inline int ct_sctp_chunks(const struct ct_mem *m, struct ct_fram
 			kind | (chunk->flags & 1) * CT_SCTP_T;
 		*(volatile __u32 *)&pkt->chunks = count + changes;
 		if (kind == CT_CHUNK_INIT || kind == CT_CHUNK_INIT_ACK) {
-			init = ct_at(m, off + sizeof(*chunk), 16);
-			if (!init)
-				f->beyond = 1;
+			init = ct_need(m, f, off + sizeof(*chunk), 16);
 			if (init && off + sizeof(*chunk) + 16 <= f->l3_end)
 				pkt->ack = *init;
 			else

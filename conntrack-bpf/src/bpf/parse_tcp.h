@@ -19,13 +19,13 @@ static __always_inline int ct_tcp_options(const struct ct_mem *m, struct ct_fram
 	for (int i = 0; i < 40; i++) {
 		__u32 off = *(volatile __u32 *)&f->off;
 		__u32 left = *(volatile __u32 *)&f->options_end - off;
-		__u8 *opt = ct_at(m, off, 1);
-		__u8 kind, len;
+		__u8 kind, len, *opt;
 
 		if (off >= f->options_end)
 			return 0;
+		opt = ct_need(m, f, off, 1);
 		if (!opt)
-			return ct_beyond(f);
+			return 0;
 		kind = *opt;
 		if (kind == 0)
 			return 0;
@@ -33,18 +33,18 @@ static __always_inline int ct_tcp_options(const struct ct_mem *m, struct ct_fram
 			*(volatile __u32 *)&f->off = off + 1;
 			continue;
 		}
-		opt = ct_at(m, off, 2);
-		if (!opt)
-			return ct_beyond(f);
 		if (left < 2)
+			return 0;
+		opt = ct_need(m, f, off, 2);
+		if (!opt)
 			return 0;
 		len = opt[1];
 		if (len < 2 || len > left)
 			return 0;
 		if (kind == 3 && len == 3) {
-			opt = ct_at(m, off, 3);
+			opt = ct_need(m, f, off, 3);
 			if (!opt)
-				return ct_beyond(f);
+				return 0;
 			pkt->wscale = opt[2] > 14 ? 14 : opt[2];
 			pkt->options |= CT_OPT_WSCALE;
 		} else if (kind == 4 && len == 2) {
@@ -54,12 +54,13 @@ static __always_inline int ct_tcp_options(const struct ct_mem *m, struct ct_fram
 			pkt->options |= CT_OPT_EDGES;
 			/* Right edges, four bytes into each block. */
 			for (__u32 b = 0; b < 4; b++) {
-				__be32 *edge = ct_at(m, off + 6 + b * 8, 4);
+				__be32 *edge;
 
 				if (b * 8 + 10 > len)
 					break;
+				edge = ct_need(m, f, off + 6 + b * 8, 4);
 				if (!edge)
-					return ct_beyond(f);
+					return 0;
 				if ((__s32)(*(volatile __u32 *)&pkt->sack - bpf_ntohl(*edge)) < 0)
 					*(volatile __u32 *)&pkt->sack = bpf_ntohl(*edge);
 			}

@@ -55,9 +55,9 @@ static __always_inline int ct_syn_tcp(const struct ct_mem *m, struct ct_frame *f
 
 		if (i >= s->end)
 			break;
-		word = ct_at(m, f->off + i, 4);
+		word = ct_need(m, f, f->off + i, 4);
 		if (!word)
-			return ct_beyond(f);
+			return 0;
 		*(__u32 *)&s->tcp[i] = *word;
 	}
 	return 1;
