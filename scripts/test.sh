@@ -42,16 +42,18 @@ aside() {
 		wait "$child" || status=$?
 		echo "$status" >"$work/$name.status"
 	) &
+	echo $! >"$work/$name.pid"
 }
 
 # shellcheck disable=SC2317 # step calls it
 # told NAME: what that one printed, ending as it did.
 told() {
-	while ! [ -s "$work/$1.status" ]; do
+	# Whoever was killed says nothing any more.
+	while kill -0 "$(<"$work/$1.pid")" 2>/dev/null; do
 		sleep 1
 	done
 	cat "$work/$1.out"
-	return "$(<"$work/$1.status")"
+	[ -s "$work/$1.status" ] && return "$(<"$work/$1.status")"
 }
 
 # component NAME: is this optional part of the toolchain installed?

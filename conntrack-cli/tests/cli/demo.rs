@@ -4,6 +4,7 @@ use std::fs;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::process;
+use std::process::Command;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
@@ -13,6 +14,15 @@ use nix::unistd::Pid;
 use crate::run::program;
 use crate::traces;
 use crate::traces::Traces;
+
+/// `demo` for so many seconds, its stdout to be read, and to be found again by a word.
+fn demo(seconds: &str, word: &str) -> Command {
+    let mut command = program();
+    command.args(["demo", "--seconds", seconds]);
+    command.stdout(Stdio::piped());
+    traces::mark(&mut command, word);
+    command
+}
 
 /// Names in a folder; nothing if there is no such folder.
 fn names(folder: &str) -> Vec<String> {
@@ -30,11 +40,7 @@ fn names(folder: &str) -> Vec<String> {
 fn everything_is_seen() {
     let links = names("/sys/class/net");
     let word = format!("demo-{}-whole", process::id());
-    let mut command = program();
-    command.args(["demo", "--seconds", "3"]);
-    traces::mark(&mut command, &word);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = demo("3", &word).stderr(Stdio::piped()).spawn().unwrap();
     let (mut stdout, mut traces) = (String::new(), None);
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         stdout += &format!("{}\n", line.unwrap());
@@ -69,11 +75,7 @@ fn everything_is_seen() {
 fn an_interrupted_demo_leaves_nothing() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
         let word = format!("demo-{}-{signal}", process::id());
-        let mut command = program();
-        command.args(["demo", "--seconds", "60"]);
-        traces::mark(&mut command, &word);
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
+        let mut child = demo("60", &word).stderr(Stdio::null()).spawn().unwrap();
         let pid = child.id();
         let reader = BufReader::new(child.stdout.take().unwrap());
         let mut lines = reader.lines().map(Result::unwrap);
