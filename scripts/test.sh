@@ -12,7 +12,7 @@ locked=() limit=() features=(--features conntrack-xdp/async)
 [ -z "${CI:-}" ] || { locked=(--locked) limit=(timeout 50m); }
 work=$(mktemp -d)
 # An aside does not end by Ctrl-C on its own.
-trap 'jobs -p | xargs -r kill 2>/dev/null; rm -rf "$work"' EXIT
+trap 'jobs -pr | xargs -r kill 2>/dev/null || true; rm -rf "$work"' EXIT
 failed=() left_out=()
 
 # step NAME COMMAND…: runs it, keeps its output, remembers how it ended.
